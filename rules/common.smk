@@ -1,0 +1,46 @@
+"""Helpers that rules share, no rule. Settings are checked here, once, before anything is planned."""
+
+import re
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from taxaforge.config.settings import dump, load
+from taxaforge.driver import announce, ship_after_error
+from taxaforge.errors import TaxaforgeError
+from taxaforge.plan import SPLITS, Plan, arms_and_seeds, methods_of, stages
+
+try:
+    CFG = load(config)
+    PLAN = Plan(CFG, Path(workflow.basedir))
+    PLAN.check_files()
+except (ValueError, TaxaforgeError) as error:
+    raise WorkflowError(str(error)) from None
+config.clear()
+config.update(dump(CFG))
+
+METHODS = CFG.guidance.methods
+STAGES = stages(CFG)
+ARMS = CFG.classification.arms
+SEEDS = [str(seed) for seed in range(CFG.classification.seeds)]
+ARM_SEEDS = arms_and_seeds(CFG)
+SHARDS = [str(shard) for shard in range(CFG.guidance.shards)]
+
+THREADS = CFG.runtime.threads
+CLASSIFIER_THREADS = CFG.runtime.classifier_threads
+GPUS = CFG.runtime.gpus
+
+
+wildcard_constraints:
+    split="|".join(SPLITS),
+    stage="|".join(map(re.escape, STAGES)),
+    method="|".join(map(re.escape, METHODS)) or "none",
+    shard=r"\d+",
+    arm="|".join(map(re.escape, ARMS)),
+    seed=r"\d+",
+
+
+settings_of = PLAN.cfg  # `params: cfg`: the rule's own settings
+key_of = PLAN.key  # `params: key`: its lineage key
+
+announce(CFG, PLAN.root, workflow.cores)

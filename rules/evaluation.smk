@@ -1,0 +1,140 @@
+"""Scores on the sealed test split, image metrics, paired comparisons, the verdict and what it all cost."""
+
+
+rule score_classifier:
+    """Name every test image once. The only rule that reads the sealed split."""
+    input:
+        model="results/classifiers/{arm}/seed{seed}/model.safetensors",
+        test="results/collection/packs/test.npy",
+        index="results/collection/packs/test.json",
+        classes="results/taxonomy/classes.json",
+    output:
+        predictions="results/classifiers/{arm}/seed{seed}/predictions.parquet",
+        metrics="results/classifiers/{arm}/seed{seed}/metrics.json",
+    log:
+        "results/logs/score_classifier/{arm}-{seed}.log",
+    benchmark:
+        "results/benchmarks/score_classifier/{arm}-{seed}.jsonl"
+    conda:
+        "../envs/torch.yaml"
+    threads: CLASSIFIER_THREADS
+    resources:
+        mem_mb=3000,
+        runtime="2h",
+    params:
+        cfg=settings_of("score_classifier"),
+        key=key_of("score_classifier"),
+    message:
+        "Scoring {wildcards.arm}, seed {wildcards.seed}"
+    script:
+        "../scripts/score_classifier.py"
+
+
+rule measure_images:
+    """Measure each method's images, and held-out real images beside them as the floor."""
+    input:
+        judge="results/evaluation/judge/model.safetensors",
+        kept=collect("results/images/{method}/kept.npy", method=METHODS),
+        train="results/collection/packs/train.npy",
+        reserve="results/collection/packs/reserve.npy",
+        validation="results/collection/packs/validation.npy",
+        classes="results/taxonomy/classes.json",
+    output:
+        table="results/evaluation/images.csv",
+    log:
+        "results/logs/measure_images/job.log",
+    benchmark:
+        "results/benchmarks/measure_images/job.jsonl"
+    conda:
+        "../envs/torch.yaml"
+    threads: CLASSIFIER_THREADS
+    resources:
+        mem_mb=4000,
+        runtime="4h",
+    params:
+        cfg=settings_of("measure_images"),
+        key=key_of("measure_images"),
+        methods=METHODS,
+    message:
+        "Measuring images of {params.methods}"
+    script:
+        "../scripts/measure_images.py"
+
+
+rule summarise_accuracy:
+    """Accuracy of every arm: each seed, and their mean with its interval, overall, by rank and by species."""
+    input:
+        predictions=predictions,
+        train="results/collection/packs/train.json",
+        classes="results/taxonomy/classes.json",
+    output:
+        table="results/evaluation/accuracy.csv",
+    log:
+        "results/logs/summarise_accuracy/job.log",
+    benchmark:
+        "results/benchmarks/summarise_accuracy/job.jsonl"
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="1h",
+    params:
+        cfg=settings_of("summarise_accuracy"),
+        key=key_of("summarise_accuracy"),
+        arm_seeds=ARM_SEEDS,
+    message:
+        "Summarising accuracy"
+    script:
+        "../scripts/summarise_accuracy.py"
+
+
+rule compare_arms:
+    """Paired differences between each method's arm and each control."""
+    input:
+        predictions=predictions,
+        classes="results/taxonomy/classes.json",
+    output:
+        table="results/evaluation/comparisons.csv",
+    log:
+        "results/logs/compare_arms/job.log",
+    benchmark:
+        "results/benchmarks/compare_arms/job.jsonl"
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="1h",
+    params:
+        cfg=settings_of("compare_arms"),
+        key=key_of("compare_arms"),
+        arm_seeds=ARM_SEEDS,
+    message:
+        "Comparing arms on paired seeds and images"
+    script:
+        "../scripts/compare_arms.py"
+
+
+rule decide_verdict:
+    """Adopt, inconclusive or do not use: for each method, overall and by species, with the reason."""
+    input:
+        comparisons="results/evaluation/comparisons.csv",
+        images="results/evaluation/images.csv",
+        metadata=collect("results/images/{method}/metadata.parquet", method=METHODS),
+    output:
+        table=report("results/evaluation/verdict.csv", caption="../report/verdict.rst", category="Verdict"),
+    log:
+        "results/logs/decide_verdict/job.log",
+    benchmark:
+        "results/benchmarks/decide_verdict/job.jsonl"
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=1000,
+        runtime="1h",
+    params:
+        cfg=settings_of("decide_verdict"),
+        key=key_of("decide_verdict"),
+    message:
+        "Deciding: smallest gain worth using {params.cfg[delta_points]} points"
+    script:
+        "../scripts/decide_verdict.py"

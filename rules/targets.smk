@@ -1,0 +1,72 @@
+"""One target a phase: `snakemake taxonomy`, `collection`, `generator`, `images`, `classifiers`, `scores`, `report`."""
+
+TAXONOMY = collect("results/taxonomy/{table}", table=["taxa.parquet", "review.csv", "classes.json"])
+COLLECTION = collect(
+    "results/collection/{table}",
+    table=["metadata.parquet", "splits.parquet", "rejections.csv", "leakage.csv", "ledger.json", "images"],
+)
+PACKS = collect("results/collection/packs/{split}.npy", split=SPLITS)
+GENERATOR = collect("results/diffusion/{stage}", stage=STAGES)
+IMAGES = collect("results/images/{method}/{file}", method=METHODS, file=["metadata.parquet", "kept.npy"])
+CLASSIFIERS = collect("results/classifiers/{arm}/seed{seed}/model.safetensors", arm=ARMS, seed=SEEDS)
+SCORES = collect(
+    "results/classifiers/{arm}/seed{seed}/{file}", arm=ARMS, seed=SEEDS, file=["predictions.parquet", "metrics.json"]
+)
+EVALUATION = collect("results/evaluation/{table}.csv", table=["images", "accuracy", "comparisons", "verdict", "cost"])
+TRACKING = ["results/tracking/shipped.json"] if CFG.tracking.enabled else []
+
+
+localrules:
+    taxonomy,
+    collection,
+    generator,
+    images,
+    classifiers,
+    scores,
+    report,
+    all,
+
+
+rule taxonomy:
+    """Names resolved, the doubtful ones listed for review."""
+    input:
+        TAXONOMY,
+
+
+rule collection:
+    """Images chosen, split without leakage and packed at training size."""
+    input:
+        COLLECTION,
+        PACKS,
+
+
+rule generator:
+    """The generator, a folder a stage."""
+    input:
+        "results/semantics/model",
+        GENERATOR,
+
+
+rule images:
+    """Synthetic images of every method, each with its record."""
+    input:
+        IMAGES,
+
+
+rule classifiers:
+    """A trained classifier for every arm and seed."""
+    input:
+        CLASSIFIERS,
+
+
+rule scores:
+    """Predictions on the sealed test split, and the tables made from them."""
+    input:
+        SCORES,
+        EVALUATION,
+
+
+rule report:
+    """The page to read."""
+    input:
+        "results/report/report.html",

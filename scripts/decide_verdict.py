@@ -1,0 +1,18 @@
+"""rule decide_verdict -> taxaforge.evaluation.verdict.decide"""
+
+from taxaforge.adapter import job
+
+with job(snakemake) as run:
+    from taxaforge.evaluation.verdict import decide
+
+    files, out, params = snakemake.input, snakemake.output, snakemake.params
+    decide(
+        comparisons=files.comparisons,
+        images=files.images,
+        methods=params.cfg["methods"],
+        synthetic=dict(zip(params.cfg["methods"], files.metadata, strict=True)),
+        controls=[arm for arm in params.cfg["arms"] if "+" not in arm],
+        cfg=params.cfg,
+        out=out.table,
+        log=run.log,
+    )

@@ -1,0 +1,12 @@
+"""rule summarise_accuracy -> taxaforge.evaluation.accuracy.summarise"""
+
+from taxaforge.adapter import job
+
+with job(snakemake) as run:
+    from taxaforge.evaluation.accuracy import summarise
+
+    files, out, params = snakemake.input, snakemake.output, snakemake.params
+    predictions = [[w["arm"], w["seed"], path] for w, path in zip(params.arm_seeds, files.predictions, strict=True)]
+    summarise(
+        predictions=predictions, classes=files.classes, train=files.train, cfg=params.cfg, out=out.table, log=run.log
+    )

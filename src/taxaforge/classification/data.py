@@ -1,0 +1,81 @@
+"""The images of an arm: one pool, one order, one augmentation."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from taxaforge.errors import TaxaforgeError
+from taxaforge.packs import Pack
+from taxaforge.seeds import seed_of
+
+
+class Pool:
+    """Several packs read as one; only the images asked for leave the disk. Index 0 is the first image of the first pack."""
+
+    def __init__(self, packs: Sequence[Pack]):
+        classes = packs[0].classes
+        if any(pack.classes != classes for pack in packs):
+            raise TaxaforgeError(
+                "Real, validation and synthetic packs list different classes. They come from different species lists: "
+                "remake the packs."
+            )
+        self.packs, self.classes = list(packs), classes
+        self.ends = np.cumsum([len(pack) for pack in packs])
+        self.label = np.concatenate([pack.label for pack in packs])
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def pixels(self, indices: np.ndarray) -> np.ndarray:
+        """(B, size, size, 3) uint8 for indices (B,)."""
+        size = self.packs[0].pixels.shape[1:]
+        out = np.empty((len(indices), *size), np.uint8)
+        which = np.searchsorted(self.ends, indices, side="right")
+        for number, pack in enumerate(self.packs):
+            here = which == number
+            if pack.pixels.shape[1:] != size and here.any():
+                raise TaxaforgeError(
+                    f"Packs differ in image size: {size} and {pack.pixels.shape[1:]}. Remake them at one collection.size."
+                )
+            out[here] = pack.pixels[indices[here] - (self.ends[number] - len(pack))]
+        return out
+
+
+def order(n_real: int, n_synthetic: int, length: int, seed: int) -> np.ndarray:
+    """Which image comes when: (length,) indices, real ones 0..n_real-1, synthetic ones behind them.
+
+    Real and synthetic images each come in a new permutation a pass, and are mixed in proportion, so
+    a pass over the pool shows every image once. The k-th real image is the same in all arms of a seed.
+    """
+    total = n_real + n_synthetic
+    passes = -(-length // total)
+    places = np.concatenate([_rng(seed, "places", i).permutation(np.arange(total) >= n_real) for i in range(passes)])
+    out = np.empty(passes * total, np.int64)
+    out[~places] = np.concatenate([_rng(seed, "real", i).permutation(n_real) for i in range(passes)])
+    if n_synthetic:
+        drawn = [_rng(seed, "synthetic", i).permutation(n_synthetic) for i in range(passes)]
+        out[places] = n_real + np.concatenate(drawn)
+    return out[:length]
+
+
+def _rng(*parts: object) -> np.random.Generator:
+    return np.random.default_rng(seed_of(*parts))
+
+
+def augment(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Each image mirrored or not, scaled by 0.8-1.2, shifted by up to 1/8 of its side, 20 % darker to brighter.
+
+    x: (B, 3, h, w) in 0..1; borders are mirrored. generator: on the CPU, so a GPU sees the same changes.
+    """
+    n = len(x)
+    flip, scale, dx, dy, light = torch.rand(5, n, generator=generator).unbind()
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0] = (0.8 + 0.4 * scale) * torch.where(flip < 0.5, -1.0, 1.0)
+    theta[:, 1, 1] = 0.8 + 0.4 * scale
+    theta[:, 0, 2], theta[:, 1, 2] = (dx - 0.5) / 2, (dy - 0.5) / 2  # 2 is the whole side in these units
+    grid = F.affine_grid(theta.to(x.device), list(x.shape), align_corners=False)
+    x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+    return (x * (0.8 + 0.4 * light.to(x.device)).view(-1, 1, 1, 1)).clamp(0, 1)

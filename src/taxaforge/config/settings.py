@@ -1,0 +1,126 @@
+"""The whole configuration, its checks across sections, and the sentence for each mistake."""
+
+import difflib
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError, model_validator
+
+from taxaforge.config.base import Section
+from taxaforge.config.classification import Classification
+from taxaforge.config.collection import Collection
+from taxaforge.config.diffusion import Diffusion
+from taxaforge.config.evaluation import Evaluation
+from taxaforge.config.filter import Filter
+from taxaforge.config.guidance import Guidance
+from taxaforge.config.protocol import Protocol
+from taxaforge.config.run import Run
+from taxaforge.config.runtime import Runtime
+from taxaforge.config.semantics import Semantics
+from taxaforge.config.split import Split
+from taxaforge.config.taxa import Taxa
+from taxaforge.config.taxonomy import Taxonomy
+from taxaforge.config.tracking import Tracking
+
+
+class Settings(Section):
+    """Everything a run depends on, one section a room."""
+
+    run: Run = Run()
+    taxa: Taxa = Taxa()
+    taxonomy: Taxonomy = Taxonomy()
+    collection: Collection = Collection()
+    split: Split = Split()
+    protocol: Protocol = Protocol()
+    semantics: Semantics = Semantics()
+    diffusion: Diffusion = Diffusion()
+    guidance: Guidance = Guidance()
+    filter: Filter = Filter()
+    classification: Classification = Classification()
+    evaluation: Evaluation = Evaluation()
+    tracking: Tracking = Tracking()
+    runtime: Runtime = Runtime()
+
+    @model_validator(mode="after")
+    def _sections_fit_together(self):
+        for arm in self.classification.arms:
+            method = arm.partition("+")[2]
+            if method and method not in self.guidance.methods:
+                raise ValueError(
+                    f"classification.arms: {arm!r} needs images that no method draws; guidance.methods are "
+                    f"{', '.join(self.guidance.methods) or 'empty'}. Add {method!r} there or remove the arm."
+                )
+        if "taxadiffusion" in self.guidance.methods and len(self.diffusion.levels) < 2:
+            raise ValueError(
+                f"guidance.methods: 'taxadiffusion' guides a species away from a coarser level, but diffusion.levels is "
+                f"{self.diffusion.levels}. Add a coarser level or remove the method."
+            )
+        if "cfg" in self.guidance.methods and self.diffusion.null_probability == 0:
+            raise ValueError(
+                "guidance.methods: 'cfg' needs a trained null condition, but diffusion.null_probability is 0. "
+                "Raise it to 0.1 or remove the method."
+            )
+        if self.collection.source == "folder" and not (self.collection.folder.path and self.collection.folder.table):
+            raise ValueError(
+                "collection.source is 'folder', so collection.folder.path and collection.folder.table must say where the "
+                "photographs and their table are."
+            )
+        if self.collection.source == "simulated" and self.protocol.kind == "few_shot":
+            drawn = self.collection.simulated.images_per_species
+            asked = self.protocol.shots + self.split.validation + self.split.test
+            if asked > drawn:
+                raise ValueError(
+                    f"protocol.shots ({self.protocol.shots}) + split.validation ({self.split.validation}) + split.test "
+                    f"({self.split.test}) = {asked} images a species, but collection.simulated.images_per_species is "
+                    f"{drawn}. Lower protocol.shots to at most {max(drawn - asked + self.protocol.shots, 0)} or draw more."
+                )
+        if self.semantics.source == "pretrained" and not self.semantics.pretrained:
+            raise ValueError("semantics.source is 'pretrained', so semantics.pretrained must name an open_clip model.")
+        if self.collection.size % 2 ** (len(self.diffusion.channels) - 1):
+            raise ValueError(
+                f"collection.size ({self.collection.size}) must be divisible by {2 ** (len(self.diffusion.channels) - 1)}: "
+                f"diffusion.channels has {len(self.diffusion.channels)} entries, each after the first halves the image."
+            )
+        return self
+
+
+def _model_at(location: tuple) -> type[BaseModel] | None:
+    """The model whose fields stand at a location such as ("diffusion", "stages", "genus")."""
+    kind: Any = Settings
+    for part in location:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            field = kind.model_fields.get(str(part))
+            kind = field.annotation if field else None
+        else:  # dict[str, X] or list[X]: the last argument is X
+            kind = get_args(kind)[-1] if get_args(kind) else None
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def explain(error: ValidationError) -> str:
+    """All mistakes at once, one line each: the key, what is wrong with its value, and the remedy."""
+    lines = ["The configuration is not valid:"]
+    for mistake in error.errors():
+        key, message = ".".join(map(str, mistake["loc"])), mistake["msg"].removeprefix("Value error, ")
+        if mistake["type"] == "extra_forbidden":
+            model = _model_at(mistake["loc"][:-1])
+            known = list(model.model_fields) if model else []
+            close = difflib.get_close_matches(str(mistake["loc"][-1]), known, 1)
+            message = (
+                f"unknown key, did you mean {close[0]!r}?" if close else f"unknown key, known here: {', '.join(known)}"
+            )
+        elif mistake["type"] != "value_error":
+            message = f"{message} (got {mistake['input']!r})"
+        lines.append(f"  {key}: {message}" if key else f"  {message}")
+    return "\n".join(lines)
+
+
+def load(config: dict) -> Settings:
+    """Settings from what Snakemake read; raises ValueError with `explain`'s text."""
+    try:
+        return Settings.model_validate(config)
+    except ValidationError as error:
+        raise ValueError(explain(error)) from None
+
+
+def dump(section: BaseModel, *without: str) -> dict:
+    """Plain values of a section for `params:`, in a fixed order, unset optional values left out."""
+    return section.model_dump(mode="json", exclude_none=True, exclude=set(without))

@@ -1,0 +1,55 @@
+"""Between pictures and the space that the denoiser works in."""
+
+import numpy as np
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+
+
+def to_unit(pixels: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
+    """uint8 (N, H, W, 3) RGB -> float32 (N, 3, H, W) in -1..1."""
+    return torch.tensor(np.asarray(pixels)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def to_pixels(images: Tensor) -> np.ndarray:
+    """float (N, 3, H, W), -1..1, clipped -> uint8 (N, H, W, 3), rounded."""
+    scaled = ((images.detach().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return scaled.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+class PixelCodec(nn.Module):
+    """Pixels themselves; `patch` x `patch` neighbours are stacked as channels.
+
+    A permutation of the numbers: distances, noise and every identity of the schedule stay what they
+    are in pixels, and the denoiser runs on patch**2 times fewer positions.
+    """
+
+    def __init__(self, size: int, patch: int):
+        super().__init__()
+        self.patch = patch
+        self.latent_shape = (3 * patch**2, size // patch, size // patch)
+
+    def encode(self, images: Tensor) -> Tensor:
+        return pixel_unshuffle(images, self.patch).contiguous(memory_format=torch.channels_last)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(B, 3, H, W), not clipped; differentiable."""
+        return pixel_shuffle(z, self.patch)
+
+
+class AutoencoderCodec(nn.Module):
+    """A pipeline's frozen VAE, at the mode of its posterior, so that encoding draws no random number."""
+
+    def __init__(self, vae: AutoencoderKL, size: int):
+        super().__init__()
+        self.vae = vae.eval().requires_grad_(False)
+        shrink = 2 ** (len(vae.config.block_out_channels) - 1)
+        self.latent_shape = (vae.config.latent_channels, size // shrink, size // shrink)
+
+    def encode(self, images: Tensor) -> Tensor:
+        return self.vae.encode(images).latent_dist.mode() * self.vae.config.scaling_factor
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(B, 3, H, W), not clipped; differentiable."""
+        return self.vae.decode(z / self.vae.config.scaling_factor).sample

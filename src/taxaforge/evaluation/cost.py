@@ -1,0 +1,71 @@
+"""What the run cost: by job, by rule, by arm and in total, from the benchmark files that Snakemake writes.
+
+An arm costs its classifiers and, where it uses synthetic images, the training of the generator and the
+generation and filtering of its methods, dropped images included. What every arm needs (taxonomy,
+collection, packs, image metrics) is not split over arms, and a generator that several arms share
+counts in full for each: the cost of having that arm alone.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from taxaforge import tables
+from taxaforge.evaluation.schema import COST
+from taxaforge.files import read_lines
+
+GENERATOR = ("train_semantics", "encode_texts", "train_stage")
+"""Rules whose jobs exist only to have a generator and its filter."""
+
+
+def tally(
+    *,
+    jobs: Sequence[Mapping],
+    arms: Mapping[str, Sequence[str]],
+    out: str | Path,
+    log: Callable[[int | None, dict[str, float]], None] = lambda step, values: None,
+) -> None:
+    """Write COST.
+
+    Args:
+        jobs: {"rule", "wildcards", "benchmark": path of a .jsonl} each; a job without its file (it ran before
+            benchmarks were kept, or never) is left out of every count.
+        arms: arm -> its methods.
+    """
+    ledger = [job | measured(job["benchmark"]) for job in map(dict, jobs) if Path(job["benchmark"]).is_file()]
+    rows = [_sum("job", "/".join([job["rule"], *map(str, job["wildcards"].values())]), [job]) for job in ledger]
+    rows += [
+        _sum("rule", rule, [job for job in ledger if job["rule"] == rule])
+        for rule in dict.fromkeys(job["rule"] for job in ledger)
+    ]
+    rows += [_sum("arm", arm, [job for job in ledger if belongs(job, arm, methods)]) for arm, methods in arms.items()]
+    rows.append(_sum("total", "total", ledger))
+    tables.write(COST, rows, out)
+    log(None, {f"{name}/{row['name']}": row[name] for row in rows[-1 - len(arms) :] for name in ("wall_s", "device_s")})
+
+
+def belongs(job: Mapping, arm: str, methods: Sequence[str]) -> bool:
+    """Would this job be needed if the arm were the only one?"""
+    wildcards = job["wildcards"]
+    if "arm" in wildcards:
+        return wildcards["arm"] == arm
+    if "method" in wildcards:
+        return wildcards["method"] in methods
+    return bool(methods) and job["rule"] in GENERATOR
+
+
+def measured(benchmark: str | Path) -> dict[str, float | None]:
+    """Added up over the lines of a benchmark file (one a repetition); "NA" means too short to be sampled."""
+    lines = read_lines(benchmark)
+    peaks = [line["max_rss"] for line in lines if line["max_rss"] != "NA"]
+    return {
+        "wall_s": float(sum(line["s"] for line in lines)),
+        "cpu_s": float(sum(line["cpu_time"] for line in lines if line["cpu_time"] != "NA")),
+        "peak_mib": float(max(peaks)) if peaks else None,
+        "device_s": float(sum(line["s"] * float(line.get("resources", {}).get("gpu", 0)) for line in lines)),
+    }
+
+
+def _sum(level: str, name: str, jobs: Sequence[Mapping]) -> dict:
+    peaks = [job["peak_mib"] for job in jobs if job["peak_mib"] is not None]
+    sums = {key: round(sum(job[key] for job in jobs), 4) for key in ("wall_s", "cpu_s", "device_s")}
+    return {"level": level, "name": name, "jobs": len(jobs), **sums, "peak_mib": max(peaks, default=None)}

@@ -1,0 +1,294 @@
+"""The plan: for every rule its settings, the files of the user that enter at it, and what it stands on.
+
+One function a rule, named like the rule, pure in (settings, wildcards). `Plan` turns them into the
+two params that every rule carries: `cfg`, plain settings that make a dry run's reasons readable,
+and `key`, the lineage key. A test compares the edges here with Snakemake's own graph.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from taxaforge.config.settings import Settings, dump
+from taxaforge.errors import TaxaforgeError
+from taxaforge.files import sha256_of
+from taxaforge.lineage import fingerprint, key, plain
+
+Wildcards = Mapping[str, str]
+Job = tuple[str, Wildcards]
+
+SPLITS = ("train", "validation", "test", "reserve")
+
+
+@dataclass(frozen=True)
+class Node:
+    """settings: what the job computes with. after: the jobs whose results it reads. files: user files, by their setting."""
+
+    settings: dict
+    after: list[Job] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+
+
+class MissingUserFile(TaxaforgeError):
+    """A file that the configuration names does not exist."""
+
+
+# taxonomy and collection
+
+
+def resolve_taxa(s: Settings, w: Wildcards) -> Node:
+    files = {"taxa.path": s.taxa.path}
+    if s.taxonomy.source == "snapshot":
+        files["taxonomy.snapshot"] = s.taxonomy.snapshot
+    return Node(dump(s.taxonomy, "snapshot"), files=files)
+
+
+def fetch_images(s: Settings, w: Wildcards) -> Node:
+    source = s.collection.source
+    folder = s.collection.folder
+    settings = {
+        "source": source,
+        "settings": dump(getattr(s.collection, source)),
+        "taxonomy": {"checklist": s.taxonomy.checklist, "contact": s.taxonomy.contact, "tries": s.taxonomy.tries},
+        "seed": s.run.seed,
+    }
+    files = {"collection.folder.table": folder.table} if source == "folder" else {}
+    return Node(settings, [("resolve_taxa", {})], files)
+
+
+def curate_images(s: Settings, w: Wildcards) -> Node:
+    return Node(dump(s.collection.quality), [("fetch_images", {})])
+
+
+def split_images(s: Settings, w: Wildcards) -> Node:
+    settings = {"split": dump(s.split), "protocol": dump(s.protocol), "seed": s.run.seed}
+    return Node(settings, [("curate_images", {}), ("resolve_taxa", {})])
+
+
+def pack_split(s: Settings, w: Wildcards) -> Node:
+    after = [("curate_images", {}), ("split_images", {}), ("fetch_images", {}), ("resolve_taxa", {})]
+    return Node({"size": s.collection.size}, after)
+
+
+def pack(split: str) -> Job:
+    """The job that packs a split. Only scoring may ask for the sealed one, "test"."""
+    return ("pack_split", {"split": split})
+
+
+# semantics and diffusion
+
+
+def train_semantics(s: Settings, w: Wildcards) -> Node:
+    return Node({**dump(s.semantics), "seed": s.run.seed}, [pack("train"), ("resolve_taxa", {})])
+
+
+def stages(s: Settings) -> list[str]:
+    """Stages in the order in which they are trained; a foundation model needs no base stage."""
+    return (["base"] if s.diffusion.backbone == "small" else []) + s.diffusion.levels
+
+
+def encode_texts(s: Settings, w: Wildcards) -> Node:
+    own = {"backbone": s.diffusion.backbone, "levels": s.diffusion.levels}
+    if s.diffusion.backbone == "small":
+        return Node(own, [("resolve_taxa", {}), ("train_semantics", {})])
+    own |= {"pretrained": s.diffusion.pretrained, "revision": s.diffusion.revision}
+    return Node(own, [("resolve_taxa", {})])
+
+
+def train_stage(s: Settings, w: Wildcards) -> Node:
+    stage, order = w["stage"], stages(s)
+    own = s.diffusion.base if stage == "base" else s.diffusion.stages.get(stage)
+    settings = {
+        **dump(s.diffusion, "base", "stages"),
+        **(dump(own) if own else {}),
+        "size": s.collection.size,
+        "seed": s.run.seed,
+    }
+    if s.diffusion.backbone == "small":
+        settings = {name: value for name, value in settings.items() if name not in ("pretrained", "revision")}
+    else:
+        settings.pop("channels")
+    before = [("train_stage", {"stage": previous}) for previous in order[: order.index(stage)][-1:]]
+    return Node(settings, [pack("train"), ("encode_texts", {}), *before])
+
+
+# guidance
+
+
+def generate_shard(s: Settings, w: Wildcards) -> Node:
+    settings = {
+        "steps": s.guidance.steps,
+        "images_per_species": s.guidance.images_per_species,
+        "shards": s.guidance.shards,
+        "seed": s.run.seed,
+        **dump(getattr(s.guidance, w["method"])),
+    }
+    return Node(settings, [("train_stage", {"stage": stages(s)[-1]}), ("encode_texts", {}), ("resolve_taxa", {})])
+
+
+def gather_images(s: Settings, w: Wildcards) -> Node:
+    shards = [("generate_shard", {"method": w["method"], "shard": str(shard)}) for shard in range(s.guidance.shards)]
+    return Node(dump(s.filter), [*shards, ("train_semantics", {}), ("resolve_taxa", {})])
+
+
+# classification and evaluation
+
+
+def classifier_settings(s: Settings) -> tuple[dict, dict[str, str]]:
+    """(settings that any classifier is trained with, its user files)."""
+    files = {"classification.weights": s.classification.weights} if s.classification.weights else {}
+    return dump(s.classification, "arms", "seeds", "judge", "weights"), files
+
+
+def methods_of(arm: str) -> list[str]:
+    """The method whose images an arm adds: none or one."""
+    return [method] if (method := arm.partition("+")[2]) else []
+
+
+def train_classifier(s: Settings, w: Wildcards) -> Node:
+    settings, files = classifier_settings(s)
+    budget = None if w["arm"] == "real" else s.guidance.images_per_species
+    synthetic = [("gather_images", {"method": method}) for method in methods_of(w["arm"])]
+    return Node(
+        {**settings, "budget": budget, "run_seed": s.run.seed}, [pack("train"), pack("validation"), *synthetic], files
+    )
+
+
+def train_judge(s: Settings, w: Wildcards) -> Node:
+    settings, files = classifier_settings(s)
+    return Node({**settings, "epochs": s.classification.judge.epochs, "seed": s.run.seed}, [pack("reserve")], files)
+
+
+def arms_and_seeds(s: Settings) -> list[Wildcards]:
+    return [{"arm": arm, "seed": str(seed)} for arm in s.classification.arms for seed in range(s.classification.seeds)]
+
+
+def score_classifier(s: Settings, w: Wildcards) -> Node:
+    return Node({}, [("train_classifier", dict(w)), pack("test"), ("resolve_taxa", {})])
+
+
+def all_scores(s: Settings) -> list[Job]:
+    return [("score_classifier", w) for w in arms_and_seeds(s)]
+
+
+def gathered(s: Settings) -> list[Job]:
+    return [("gather_images", {"method": method}) for method in s.guidance.methods]
+
+
+def measure_images(s: Settings, w: Wildcards) -> Node:
+    settings = {
+        "neighbours": s.evaluation.neighbours,
+        "floor_splits": s.evaluation.floor_splits,
+        "seed": s.run.seed,
+    }
+    real = [pack("train"), pack("reserve"), pack("validation")]
+    return Node(settings, [("train_judge", {}), *gathered(s), *real, ("resolve_taxa", {})])
+
+
+def summarise_accuracy(s: Settings, w: Wildcards) -> Node:
+    return Node({"alpha": s.evaluation.alpha}, [*all_scores(s), pack("train"), ("resolve_taxa", {})])
+
+
+def compare_arms(s: Settings, w: Wildcards) -> Node:
+    settings = {"alpha": s.evaluation.alpha, "methods": s.guidance.methods}
+    return Node(settings, [*all_scores(s), ("resolve_taxa", {})])
+
+
+def decide_verdict(s: Settings, w: Wildcards) -> Node:
+    settings = {
+        "alpha": s.evaluation.alpha,
+        "delta_points": s.evaluation.delta_points,
+        "methods": s.guidance.methods,
+        "arms": s.classification.arms,
+    }
+    return Node(settings, [("compare_arms", {}), ("measure_images", {}), *gathered(s)])
+
+
+def tally_cost(s: Settings, w: Wildcards) -> Node:
+    settings = {"arms": {arm: methods_of(arm) for arm in s.classification.arms}}
+    return Node(settings, [*all_scores(s), ("measure_images", {})])
+
+
+# report and tracking
+
+
+def draw_figures(s: Settings, w: Wildcards) -> Node:
+    tables = ("measure_images", "summarise_accuracy", "compare_arms", "decide_verdict", "tally_cost")
+    data = ("resolve_taxa", "curate_images", "split_images")
+    after = [(rule, {}) for rule in (*tables, *data)]
+    after += [pack("train"), *gathered(s), *all_scores(s)]
+    after += [("train_stage", {"stage": stage}) for stage in stages(s)]
+    return Node({"delta_points": s.evaluation.delta_points}, after)
+
+
+def write_report(s: Settings, w: Wildcards) -> Node:
+    everything = {name: value for name, value in dump(s).items() if name not in ("runtime", "tracking")}
+    return Node({"settings": everything}, [("draw_figures", {}), *draw_figures(s, w).after])
+
+
+def ship_records(s: Settings, w: Wildcards) -> Node:
+    return Node({**dump(s.tracking), "name": s.run.name}, [("write_report", {})])
+
+
+RULES: dict[str, Callable[[Settings, Wildcards], Node]] = {
+    rule.__name__: rule
+    for rule in (
+        resolve_taxa, fetch_images, curate_images, split_images, pack_split, train_semantics, encode_texts, train_stage,
+        generate_shard, gather_images, train_classifier, train_judge, score_classifier, measure_images,
+        summarise_accuracy, compare_arms, decide_verdict, tally_cost, draw_figures, write_report, ship_records,
+    )
+}  # fmt: skip
+
+
+class Plan:
+    """Settings and keys of every job of one configuration.
+
+    Args:
+        settings: the validated configuration.
+        root: the checkout; user files are looked for in the working directory, then here.
+    """
+
+    def __init__(self, settings: Settings, root: Path):
+        self.settings, self.root = settings, root
+        self._keys: dict[tuple, str] = {}
+        self._digests: dict[str, str] = {}
+
+    def cfg(self, rule: str) -> Callable[[Wildcards], dict]:
+        """For `params: cfg=`: the rule's own settings as plain values."""
+        return lambda wildcards: plain(RULES[rule](self.settings, dict(wildcards.items())).settings)
+
+    def key(self, rule: str) -> Callable[[Wildcards], str]:
+        """For `params: key=`: the lineage key."""
+        return lambda wildcards: self.key_of(rule, dict(wildcards.items()))
+
+    def key_of(self, rule: str, wildcards: Wildcards) -> str:
+        """The lineage key of one job. Raises MissingUserFile."""
+        job = (rule, *sorted(wildcards.items()))
+        if job not in self._keys:
+            node = RULES[rule](self.settings, wildcards)
+            upstream = [self.key_of(*before) for before in node.after]
+            files = {setting: self._digest(setting, path) for setting, path in node.files.items()}
+            code = fingerprint(self.root / "scripts" / f"{rule}.py")
+            self._keys[job] = key(rule, dict(wildcards), node.settings, code, files, sorted(upstream))
+        return self._keys[job]
+
+    def locate(self, path: str) -> str:
+        """A user file: as it stands from the working directory, else from the checkout."""
+        return path if Path(path).exists() or Path(path).is_absolute() else str(self.root / path)
+
+    def check_files(self) -> None:
+        """Raises MissingUserFile for the first file named in the settings that is not there."""
+        for rule in ("resolve_taxa", "fetch_images", "train_judge"):
+            for setting, path in RULES[rule](self.settings, {}).files.items():
+                self._digest(setting, path)
+
+    def _digest(self, setting: str, path: str) -> str:
+        if path not in self._digests:
+            found = Path(self.locate(path))
+            if not found.is_file():
+                raise MissingUserFile(
+                    f"{setting}: there is no file {path!r}, neither in the working directory nor beside the Snakefile. "
+                    f"Correct {setting} in the configuration."
+                )
+            self._digests[path] = sha256_of(found)
+        return self._digests[path]

@@ -1,0 +1,212 @@
+"""What went in and what came out of the generator: tree, splits, training curves, samples."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from PIL import Image
+
+from taxaforge.packs import Pack
+from taxaforge.report.style import BAND, GRID, INK, MUTED, SPLITS, Drawing, canvas, listed
+
+RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
+TILE = 64  # px of a sample on the contact sheet
+MOST_ROWS = 40  # species on the contact sheet
+
+
+def tree(classes: Sequence[Mapping]) -> Drawing | None:
+    """The taxonomic tree of the species. classes: the records of classes.json, sorted by lineage."""
+    if not classes:
+        return None
+    shown = _ranks_to_show(classes)
+    figure, (axis,) = canvas(max(1.4, 0.26 * len(classes) + 0.6))
+    place: dict[tuple, list[int]] = {}
+    for row, record in enumerate(classes):
+        for depth in range(len(shown)):
+            known = tuple(record.get(rank) for rank in shown[: depth + 1])
+            if known[-1]:
+                place.setdefault(known, []).append(row)
+    centre = {node: (min(rows) + max(rows)) / 2 for node, rows in place.items()}
+    for node, rows in place.items():
+        depth = len(node) - 1
+        above = next((node[:d] for d in range(depth, 0, -1) if node[:d] in centre), None)
+        x0 = len(above) - 1 if above else depth
+        if above:
+            axis.plot([x0, x0, depth], [centre[above], centre[node], centre[node]], color="#9a9a9a", lw=1)
+        if node[-1] and shown[depth] == "species":
+            common = classes[rows[0]].get("vernacularName")
+            label = f"{node[-1]}" + (f"  ({common})" if common else "")
+            axis.annotate(
+                label, (depth, centre[node]), (5, 0), textcoords="offset points", va="center", style="italic", size=8.5
+            )
+        else:
+            axis.annotate(
+                str(node[-1]), (depth, centre[node]), (3, 3), textcoords="offset points", size=7.5, color=MUTED
+            )
+    axis.set_xticks(range(len(shown)), shown)
+    axis.xaxis.set_ticks_position("top")
+    axis.tick_params(length=0)
+    axis.set_yticks([])
+    axis.set_xlim(-0.05, len(shown) - 1 + 2.6 * len(shown) / 6)
+    axis.set_ylim(len(classes) - 0.4, -0.9)
+    axis.spines[:].set_visible(False)
+    groups = {rank: len({record.get(rank) for record in classes if record.get(rank)}) for rank in RANKS}
+    counts = ", ".join(f"{groups[rank]} {_plural(rank, groups[rank])}" for rank in ("order", "family", "genus"))
+    return Drawing(
+        figure,
+        f"Tree of {len(classes)} species in {counts}: {listed([str(record['species']) for record in classes], 40)}.",
+        "Ranks run from coarse (left) to fine (right). The generator is trained rank by rank along this tree.",
+    )
+
+
+def _plural(rank: str, n: int) -> str:
+    return rank if n == 1 else {"family": "families", "genus": "genera"}.get(rank, f"{rank}s")
+
+
+def _ranks_to_show(classes: Sequence[Mapping]) -> list[str]:
+    """From the finest rank that all species share down to the species."""
+    shared = [rank for rank in RANKS[:-1] if len({record.get(rank) for record in classes}) == 1]
+    first = RANKS.index(shared[-1]) if shared else 0
+    used = [rank for rank in RANKS[first:] if any(record.get(rank) for record in classes)]
+    return used if len(used) > 1 else ["species"]
+
+
+def splits(rows: Sequence[Mapping], species: Sequence[str]) -> Drawing | None:
+    """Images a species and split. rows: splits.parquet; species: class order."""
+    if not rows or not species:
+        return None
+    counts = Counter((row["scientificName"], row["split"]) for row in rows)
+    used = [name for name in SPLITS if any(counts[s, name] for s in species)]
+    figure, (axis,) = canvas(max(1.6, 0.24 * len(species) + 1.0))
+    left = np.zeros(len(species))
+    total = max(sum(counts[s, name] for name in used) for s in species)
+    for name in used:
+        width = np.array([counts[s, name] for s in species])
+        axis.barh(range(len(species)), width, left=left, color=SPLITS[name], height=0.72, label=name)
+        dark = name in ("train", "test")
+        for row, (start, n) in enumerate(zip(left, width, strict=True)):
+            if n >= 0.03 * total:
+                axis.text(start + n / 2, row, str(n), ha="center", va="center", size=7, color="white" if dark else INK)
+        left += width
+    axis.set_yticks(range(len(species)), species, style="italic")
+    axis.set_ylim(len(species) - 0.4, -0.6)
+    axis.set_xlabel("real images (number)")
+    axis.grid(axis="x", color=GRID, lw=0.6)
+    axis.tick_params(axis="y", length=0)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper left", ncols=len(used))
+    sums = {name: sum(counts[s, name] for s in species) for name in used}
+    return Drawing(
+        figure,
+        "Images by split: " + ", ".join(f"{name} {n}" for name, n in sums.items()) + f", over {len(species)} species.",
+        "Generator and classifiers learn from train; validation decides when to stop; test is opened once, for the "
+        "accuracies below; reserve trains the independent judge of generated images.",
+    )
+
+
+def curves(histories: Mapping[str, Sequence[Mapping]]) -> Drawing | None:
+    """Training loss of each stage against the images it has seen. histories: stage -> lines of history.jsonl."""
+    stages = {
+        stage: [line for line in lines if line.get("loss") is not None] for stage, lines in histories.items() if lines
+    }
+    stages = {stage: lines for stage, lines in stages.items() if lines}
+    if not stages:
+        return None
+    columns = min(len(stages), 5)
+    rows = -(-len(stages) // columns)
+    figure, axes = canvas(1.9 * rows + 0.4, columns, rows, sharey=True)
+    smooth = {stage: _smoothed([line["loss"] for line in lines]) for stage, lines in stages.items()}
+    everything = [value for values in smooth.values() for value in values if np.isfinite(value) and value > 0]
+    for axis in axes[len(stages) :]:
+        axis.set_visible(False)
+    for axis, (stage, lines) in zip(axes, stages.items(), strict=False):
+        x = np.array([line["images"] for line in lines]) / 1000
+        marker = "o" if len(x) == 1 else None
+        axis.plot(x, [line["loss"] for line in lines], color="#9fb8cc", lw=0.7, marker=marker)
+        axis.plot(x, smooth[stage], color="#1f4e79", lw=1.6)
+        axis.set_title(stage)
+        axis.grid(color=GRID, lw=0.6)
+        axis.set_xlim(left=0)
+        axis.locator_params(axis="x", nbins=4)
+    if everything:
+        low, high = min(everything), max(everything)
+        if high > 5 * low:
+            axes[0].set_yscale("log")
+            axes[0].yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes[0].yaxis.set_minor_formatter(NullFormatter())
+        else:
+            axes[0].set_ylim(max(0, low - 0.25 * (high - low)) or None, high + 0.1 * (high - low) or None)
+    figure.supxlabel("training images seen (thousand)", size=9)
+    figure.supylabel("loss (MSE of the noise)", size=9)
+    ends = ", ".join(f"{stage} from {values[0]:.3g} to {values[-1]:.3g}" for stage, values in smooth.items())
+    return Drawing(
+        figure,
+        f"Training loss of each stage, smoothed: {ends}.",
+        "One panel a stage, coarse to fine; thin line every logged step, thick line its running mean. A curve that has "
+        "flattened has learned what it can; the loss says little about how good images look.",
+    )
+
+
+def _smoothed(values: Sequence[float]) -> list[float]:
+    """Running mean over a tenth of the curve, shorter at its start."""
+    window, out = max(1, len(values) // 10), []
+    for i in range(len(values)):
+        part = values[max(0, i - window + 1) : i + 1]
+        out.append(float(np.mean(part)))
+    return out
+
+
+def samples(real: Pack, generated: Mapping[str, Pack], species: Sequence[str], each: int = 4) -> Drawing | None:
+    """Rows of real training images beside generated ones. real, generated: packs with pixels, label, identifier."""
+    if not species or not len(real.label):
+        return None
+    rows = range(len(species))
+    if len(species) > MOST_ROWS:
+        rows = [len(species) * i // MOST_ROWS for i in range(MOST_ROWS)]
+    groups = {"real": real, **generated}
+    gap, band = 3, 18
+    pitch = TILE + gap
+    width = len(groups) * (each * pitch + band) - band
+    sheet = np.full((len(rows) * pitch, width, 3), 255, np.uint8)
+    for line, index in enumerate(rows):
+        for column, pack in enumerate(groups.values()):
+            mine = np.flatnonzero(np.asarray(pack.label) == index)
+            mine = sorted(mine, key=lambda i: pack.identifier[i])[:each]
+            for k in range(each):
+                left, top = column * (each * pitch + band) + k * pitch, line * pitch
+                tile = _tile(np.asarray(pack.pixels[mine[k]])) if k < len(mine) else _nothing()
+                sheet[top : top + TILE, left : left + TILE] = tile
+    names, head, dpi = 190, 34, 100
+    figure, (axis,) = canvas((sheet.shape[0] + head) / dpi, width=(width + names) / dpi)
+    figure.set_layout_engine("none")
+    axis.set_position([names / (width + names), 0, width / (width + names), sheet.shape[0] / (sheet.shape[0] + head)])
+    axis.imshow(sheet, interpolation="nearest", aspect="auto")
+    axis.axis("off")
+    for line, index in enumerate(rows):
+        axis.text(-8, line * pitch + TILE / 2, species[index], ha="right", va="center", style="italic", size=9)
+    for column, name in enumerate(groups):
+        label = "real (train)" if name == "real" else name
+        axis.text(column * (each * pitch + band), -8, label, ha="left", va="bottom", size=10, weight="bold")
+    which = f"{len(rows)} of {len(species)} species" if len(rows) < len(species) else f"{len(species)} species"
+    return Drawing(
+        figure,
+        f"Contact sheet, a row a species ({which}): {each} real training images, then {each} kept images each of "
+        f"{listed(list(generated)) or 'no method'}.",
+        "Images are not chosen for looks: the first of each species by identifier. An empty tile: the method has no "
+        "further image of the species that passed the filter.",
+        raster=True,
+    )
+
+
+def _tile(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 at TILE px: small images show their pixels, large ones are averaged."""
+    image = Image.fromarray(pixels)
+    return np.asarray(image.resize((TILE, TILE), Image.NEAREST if image.width < TILE else Image.LANCZOS))
+
+
+def _nothing() -> np.ndarray:
+    tile = np.full((TILE, TILE, 3), int(BAND[1:3], 16), np.uint8)
+    line = np.arange(TILE // 4, 3 * TILE // 4)
+    tile[line, line] = tile[line, TILE - 1 - line] = 190
+    return tile

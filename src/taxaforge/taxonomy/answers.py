@@ -1,0 +1,49 @@
+"""What a source of names answers, in one form for all of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Usage:
+    """A name as a checklist uses it.
+
+    key: "<checklist>:<key>" of this name. canonical: without author. rank: lower case.
+    status: upper case, as GBIF writes it (ACCEPTED, SYNONYM, MISAPPLIED ...).
+    lineage: rank -> name of the *accepted* taxon, missing ranks absent; its "species" is the label.
+    species_key: "<checklist>:<key>" of that species, "" where the taxon is above the species.
+    """
+
+    key: str
+    canonical: str
+    author: str
+    rank: str
+    status: str
+    lineage: Mapping[str, str]
+    species_key: str = ""
+
+    def __str__(self) -> str:
+        place = " > ".join(
+            self.lineage[rank] for rank in ("kingdom", "order", "family", "species") if rank in self.lineage
+        )
+        return (
+            f"{self.canonical} {self.author}".strip() + f" ({self.rank}, {self.status.lower()}, {place}) [{self.key}]"
+        )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """best: what the source settles on, None for no match. others: what it considered besides.
+
+    match_type, confidence: the source's own words, kept for the reader; nothing is decided by them.
+    """
+
+    best: Usage | None = None
+    others: tuple[Usage, ...] = ()
+    match_type: str | None = None
+    confidence: float | None = None
+    similar: tuple[str, ...] = field(default=())
+
+    @property
+    def usages(self) -> tuple[Usage, ...]:
+        return (*((self.best,) if self.best else ()), *self.others)

@@ -1,0 +1,1 @@
+"""What every job did, in MLflow: jobs leave records in a spool folder, a shipper sends them when a store answers."""

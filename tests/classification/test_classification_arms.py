@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from taxaforge.classification import arms, data
+from taxaforge.errors import TaxaforgeError
+
+
+@pytest.mark.parametrize(
+    "name, method, long",
+    [("real", None, False), ("real-equal-steps", None, True), ("real+cfg", "cfg", True), ("real+a+b", "a+b", True)],
+)
+def test_an_arm_is_read_from_its_name(name, method, long):
+    assert arms.parse(name) == arms.Arm(name, method, long)
+
+
+@pytest.mark.parametrize("name", ["", "real+", "synthetic", "cfg+real", "real-equal"])
+def test_what_is_no_arm_is_refused_with_the_three_that_are(name):
+    with pytest.raises(TaxaforgeError, match="real, real-equal-steps or real"):
+        arms.parse(name)
+
+
+def test_every_arm_but_real_makes_the_same_number_of_steps():
+    counts = {
+        name: arms.steps(arms.parse(name), 100, 4, None if name == "real" else 25, epochs=3, batch_size=32)
+        for name in ("real", "real-equal-steps", "real+a", "real+b")
+    }
+    assert counts == {"real": 3 * 4, "real-equal-steps": 3 * 7, "real+a": 3 * 7, "real+b": 3 * 7}
+
+
+def test_an_equal_steps_arm_without_a_budget_is_an_error():
+    with pytest.raises(TaxaforgeError, match="images_per_species"):
+        arms.steps(arms.parse("real-equal-steps"), 100, 4, None, 3, 32)
+
+
+def test_a_pass_over_the_pool_shows_every_image_once():
+    sequence = data.order(7, 5, length=30, seed=1)
+    assert sorted(sequence[:12]) == sorted(sequence[12:24]) == list(range(12))
+    assert len(sequence) == 30
+    assert (sequence[:12] >= 7).tolist() != (sequence[12:24] >= 7).tolist()  # mixed anew each pass
+
+
+def test_arms_of_one_seed_see_the_real_images_in_the_same_order():
+    alone, mixed = data.order(9, 0, 27, seed=3), data.order(9, 6, 45, seed=3)
+    assert mixed[mixed < 9].tolist() == alone.tolist()
+    assert data.order(9, 0, 27, seed=4).tolist() != alone.tolist()
+
+
+def test_the_pool_finds_each_image_in_its_pack(toy_pack):
+    first, second = toy_pack("a", per_class=3), toy_pack("b", per_class=2)
+    pool = data.Pool([first, second])
+    indices = np.array([7, 0, 5, 9, 6])
+    want = np.concatenate([first.pixels, second.pixels])[indices]
+    assert np.array_equal(pool.pixels(indices), want)
+    assert pool.label.tolist() == [*first.label, *second.label]
+
+
+def test_packs_of_different_classes_do_not_become_one_pool(toy_pack):
+    with pytest.raises(TaxaforgeError, match="different classes"):
+        data.Pool([toy_pack("a", classes=("x", "y")), toy_pack("b", classes=("y", "x"))])

@@ -1,0 +1,111 @@
+"""The configuration: documents in step, and one readable message for every mistake."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from taxaforge.config.base import RANKS
+from taxaforge.config.settings import Settings, load
+from taxaforge.documents import documents
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_generated_documents_are_in_step_with_the_models():
+    stale = [path.name for path, text in documents().items() if not path.is_file() or path.read_text("utf-8") != text]
+    assert not stale, f"run python -m taxaforge.documents: {stale}"
+
+
+def test_the_default_yaml_means_what_the_models_say():
+    assert load(yaml.safe_load((ROOT / "config/config.default.yaml").read_text())) == Settings()
+
+
+def test_the_file_that_users_edit_is_valid_and_so_is_every_preset():
+    base = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    load(base)
+    for preset in (ROOT / "config/presets").glob("*.yaml"):
+        load(merged(base, yaml.safe_load(preset.read_text())))
+
+
+def merged(base: dict, over: dict) -> dict:
+    """As Snakemake merges a --configfile: sections deeply, lists replaced."""
+    return {
+        **base,
+        **{key: merged(base.get(key, {}), value) if isinstance(value, dict) else value for key, value in over.items()},
+    }
+
+
+def test_every_setting_says_what_it_does():
+    def silent(model, prefix=""):
+        for name, field in model.model_fields.items():
+            kind = field.annotation
+            if hasattr(kind, "model_fields"):
+                yield from silent(kind, f"{prefix}{name}.")
+            elif not field.description:
+                yield prefix + name
+
+    assert list(silent(Settings)) == []
+
+
+@pytest.mark.parametrize("config, says", [
+    pytest.param({"gudance": {}}, ["gudance: unknown key, did you mean 'guidance'?"], id="section misspelt"),
+    pytest.param({"diffusion": {"step": 3}}, ["diffusion.step: unknown key, did you mean 'steps'?"], id="key misspelt"),
+    pytest.param(
+        {"diffusion": {"stages": {"genus": {"lr": 1}}}}, ["diffusion.stages.genus.lr: unknown key", "learning_rate"],
+        id="key inside a named collection",
+    ),
+    pytest.param(
+        {"diffusion": {"stages": {"genus": {"learning_rate": -1}}}}, ["greater than 0", "(got -1)"], id="value out of range"
+    ),
+    pytest.param({"run": {"seed": "zero"}}, ["run.seed", "integer", "(got 'zero')"], id="wrong type"),
+    pytest.param({"diffusion": {"stages": {"tribe": {}}}}, ["'tribe' is not a level", "order, family"], id="stage of no level"),
+    pytest.param({"diffusion": {"levels": ["tribe", "species"]}}, ["tribe is no level", "kingdom"], id="level of no rank"),
+    pytest.param({"diffusion": {"levels": ["species", "genus"]}}, ["coarse to fine"], id="levels upside down"),
+    pytest.param({"guidance": {"methods": ["magic"]}}, ["'magic' is no method", "cfg, taxadiffusion"], id="unknown method"),
+    pytest.param(
+        {"guidance": {"methods": ["cfg"]}}, ["'real+taxadiffusion' needs images that no method draws", "remove the arm"],
+        id="arm without its method",
+    ),
+    pytest.param(
+        {"protocol": {"shots": 500}}, ["protocol.shots (500)", "images_per_species is", "Lower protocol.shots to at most"],
+        id="more shots than a species has",
+    ),
+    pytest.param({"collection": {"source": "folder"}}, ["collection.folder.path"], id="folder without a folder"),
+    pytest.param({"diffusion": {"levels": ["species"]}}, ["'taxadiffusion' guides", "Add a coarser level"], id="nothing coarser"),
+    pytest.param({"diffusion": {"null_probability": 0}}, ["'cfg' needs a trained null", "Raise it"], id="cfg without null"),
+    pytest.param({"classification": {"arms": ["fake"]}}, ["'fake' is no arm", "real+<method>"], id="no arm"),
+    pytest.param({"collection": {"size": 33}}, ["multiple of 8", "(got 33)"], id="size that cannot be halved"),
+    pytest.param(
+        {"guidance": {"taxadiffusion": {"interval": [0.8, 0.2]}}}, ["0 <= first < last <= 1"], id="interval backwards"
+    ),
+])  # fmt: skip
+def test_a_mistake_is_named_with_its_value_and_the_remedy(config, says):
+    with pytest.raises(ValueError) as error:
+        load(config)
+    assert str(error.value).startswith("The configuration is not valid:")
+    for words in says:
+        assert words in str(error.value)
+
+
+def test_all_mistakes_are_named_at_once():
+    with pytest.raises(ValueError) as error:
+        load({"run": {"seed": -1}, "filter": {"topk": 2}, "guidance": {"steps": 0}})
+    assert len(str(error.value).splitlines()) == 4
+
+
+def test_snakemake_prints_the_message_and_no_traceback(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "--snakefile", ROOT / "Snakefile", "--directory", tmp_path,
+         "--config", "protocol={shots: 500}", "diffusion={stages: {tribe: {}}}"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "'tribe' is not a level" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_levels_are_darwin_core_ranks():
+    assert RANKS == ("kingdom", "phylum", "class", "order", "family", "genus", "species")

@@ -1,0 +1,54 @@
+"""The summed level modules: against a loop written out by hand."""
+
+import pytest
+import torch
+
+from taxaforge.diffusion.conditioning import Conditioning, level_module
+
+
+@pytest.fixture
+def modules(lineages) -> Conditioning:
+    torch.manual_seed(0)
+    return Conditioning(lineages.levels, lineages.width).eval()
+
+
+def test_a_finer_condition_is_the_coarser_one_plus_the_level_in_between(modules, lineages):
+    rows = lineages.index
+    with torch.no_grad():
+        c = [modules(lineages.tokens, rows, torch.full((3,), level)) for level in range(3)]
+        for level in (1, 2):
+            added = modules.encoders[level](lineages.tokens[rows[:, level]])
+            assert (c[level] - c[level - 1] - added).abs().max() < 1e-5
+
+
+def test_a_batch_of_mixed_levels_equals_a_loop_over_its_items(modules, lineages):
+    rows, upto = lineages.index[[0, 2, 1, 0, 2]], torch.tensor([2, 0, 1, 1, 2])
+    with torch.no_grad():
+        batch = modules(lineages.tokens, rows, upto)
+        for item in range(5):
+            alone = sum(modules.encoders[i](lineages.tokens[rows[item, i]][None]) for i in range(int(upto[item]) + 1))
+            assert (batch[item] - alone[0]).abs().max() < 1e-5
+
+
+def test_levels_finer_than_the_whole_batch_get_no_gradient_that_weight_decay_could_ride_on(modules, lineages):
+    modules.train()
+    modules(lineages.tokens, lineages.index, torch.tensor([0, 1, 0])).square().sum().backward()
+    assert all(p.grad is None for p in modules.encoders[2].parameters())
+    assert all(p.grad is not None for p in modules.encoders[1].parameters())
+
+
+def test_a_level_has_the_published_size_at_stable_diffusion_width():
+    with torch.device("meta"):
+        module = level_module(768)
+    assert sum(p.numel() for p in module.parameters()) == 11_027_968
+    assert not module.layers[0].norm_first and module.layers[0].dropout.p == 0.1
+
+
+def test_unknown_and_null_are_two_texts_and_a_missing_rank_reads_unknown(modules, lineages):
+    assert lineages.strings[lineages.unknown[1]] == "genus: unknown"
+    assert lineages.strings[lineages.null[1]] == "genus: None"
+    assert lineages.index[2, 1] == lineages.unknown[1]
+    two = torch.stack([lineages.unknown, lineages.null])
+    with torch.no_grad():
+        a, b = modules(lineages.tokens, two, torch.tensor([2, 2]))
+    assert (a - b).abs().max() > 0.1

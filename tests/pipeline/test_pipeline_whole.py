@@ -1,0 +1,133 @@
+"""The whole way, once, at the smallest size: every rule runs, files are what others rely on, a second run is idle."""
+
+import csv
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from taxaforge import tables
+from taxaforge.collection.schema import METADATA, SPLITS
+from taxaforge.evaluation.schema import ACCURACY, COMPARISONS, COST, IMAGES, PREDICTIONS, VERDICT
+from taxaforge.files import read_json
+from taxaforge.guidance.schema import IMAGES as SYNTHETIC
+from taxaforge.taxonomy.schema import TAXA
+
+ROOT = Path(__file__).parents[2]
+ARMS = ["real", "real-equal-steps", "real+cfg", "real+taxadiffusion"]
+
+
+def snakemake(workdir: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [
+        Path(sys.executable).with_name("snakemake"), "--snakefile", ROOT / "Snakefile", "--directory", workdir,
+        "--workflow-profile", ROOT / "profiles/ci", "--configfile", ROOT / "config/presets/tiny.yaml", *arguments,
+    ]  # fmt: skip
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TAXAFORGE_INVOCATION")}
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, cwd=workdir)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A working directory in which the tiny preset ran from names to verdict."""
+    workdir = tmp_path_factory.mktemp("whole")
+    done = snakemake(workdir)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    return workdir
+
+
+def test_every_table_keeps_its_contract(run):
+    taxa = tables.read(TAXA, run / "results/taxonomy/taxa.parquet")
+    assert len(taxa) == 12 and {row["label"] for row in taxa} == {True}
+    metadata = tables.read(METADATA, run / "results/collection/metadata.parquet")
+    splits = tables.read(SPLITS, run / "results/collection/splits.parquet")
+    assert {row["identifier"] for row in splits} == {row["identifier"] for row in metadata}
+    for schema, name in [(IMAGES, "images"), (ACCURACY, "accuracy"), (COMPARISONS, "comparisons"), (COST, "cost")]:
+        assert tables.read(schema, run / f"results/evaluation/{name}.csv")
+    verdict = tables.read(VERDICT, run / "results/evaluation/verdict.csv")
+    assert {row["method"] for row in verdict if row["scope"] == "all"} == {"cfg", "taxadiffusion"}
+    assert {row["verdict"] for row in verdict} <= {"adopt", "inconclusive", "do not use"}
+
+
+def test_every_image_of_every_method_is_on_disk_with_its_seed(run):
+    seeds = {}
+    for method in ("cfg", "taxadiffusion"):
+        folder = run / "results/images" / method
+        rows = tables.read(SYNTHETIC, folder / "metadata.parquet")
+        assert len(rows) == 12 * 2
+        assert all((folder / row["file_name"]).is_file() for row in rows)
+        seeds[method] = sorted(row["seed"] for row in rows)
+    assert seeds["cfg"] == seeds["taxadiffusion"], "compared methods start from the same noise"
+
+
+def test_every_test_image_is_predicted_once_by_every_classifier(run):
+    test = set(read_json(run / "results/collection/packs/test.json")["identifier"])
+    for arm in ARMS:
+        for seed in (0, 1):
+            folder = run / f"results/classifiers/{arm}/seed{seed}"
+            rows = tables.read(PREDICTIONS, folder / "predictions.parquet")
+            assert {row["identifier"] for row in rows} == test and len(rows) == len(test)
+            assert all(abs(sum(row["probabilities"]) - 1) < 1e-4 and len(row["probabilities"]) == 12 for row in rows)
+            assert read_json(folder / "metrics.json")
+            assert (folder / "model.safetensors").is_file()
+
+
+def test_augmented_arms_and_their_control_make_the_same_steps(run):
+    steps = {
+        arm: json.loads((run / f"results/classifiers/{arm}/seed0/history.jsonl").read_text().splitlines()[-1])["step"]
+        for arm in ARMS
+    }
+    assert len({steps[arm] for arm in ARMS[1:]}) == 1
+    assert steps["real"] < steps["real-equal-steps"]
+
+
+def test_the_report_opens_without_network(run):
+    page = (run / "results/report/report.html").read_text("utf-8")
+    assert not re.findall(r"""(?:src|href)=["']?https?://""", page)
+    assert not re.findall(r"@import|url\(['\"]?https?:", page)
+    assert page.count("<img") >= 8
+    assert "Calopteryx splendens" in page
+
+
+def test_every_job_is_a_run_under_one_parent_in_mlflow(run):
+    marker = read_json(run / "results/tracking/shipped.json")
+    assert marker["failed"] == 0
+    with sqlite3.connect(run / "results/mlflow.db") as store:
+        tags = store.execute("select run_uuid, key, value from tags").fetchall()
+        (parents,) = store.execute("select count(distinct value) from tags where key = 'mlflow.parentRunId'").fetchone()
+        (metrics,) = store.execute("select count(*) from metrics where key = 'loss'").fetchone()
+    rules = [value for _, key, value in tags if key == "rule"]
+    assert parents == 1
+    assert rules.count("train_classifier") == 8 and rules.count("train_stage") == 5
+    assert set(rules) >= {"resolve_taxa", "fetch_images", "generate_shard", "decide_verdict", "write_report"}
+    assert metrics > 20
+    assert any(key.startswith("input.") for _, key, _ in tags)
+
+
+def test_every_job_left_its_cost(run):
+    with (run / "results/evaluation/cost.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    jobs = [row for row in rows if row["level"] == "job"]
+    assert len(jobs) >= 40
+    assert all(float(row["wall_s"]) >= 0 for row in jobs)
+
+
+def test_a_second_run_has_nothing_to_do(run):
+    again = snakemake(run)
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_snakemakes_own_report_can_be_made(run):
+    done = snakemake(run, "--report", "report.html")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (run / "report.html").stat().st_size > 100_000
+
+
+def test_the_test_split_was_opened_once_for_each_classifier(run):
+    openings = [json.loads(line) for line in (run / "results/state/test_openings.jsonl").read_text().splitlines()]
+    assert sorted((row["arm"], str(row["seed"])) for row in openings) == sorted((arm, s) for arm in ARMS for s in "01")

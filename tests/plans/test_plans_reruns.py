@@ -1,0 +1,239 @@
+"""Changing X reruns exactly Y. Nothing is executed: Snakemake is asked what it would do."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from taxaforge import lineage
+from taxaforge.config.settings import Settings, load
+from taxaforge.lineage import closure
+from taxaforge.plan import RULES, Plan
+
+ROOT = Path(__file__).parents[2]
+
+REPORTING = Counter({"draw_figures": 1, "write_report": 1, "ship_records": 1})
+JUDGING = Counter({"measure_images": 1, "decide_verdict": 1, "tally_cost": 1}) + REPORTING
+SCORING = Counter({"summarise_accuracy": 1, "compare_arms": 1})
+
+
+def scored(classifiers: int) -> Counter:
+    return Counter({"train_classifier": classifiers, "score_classifier": classifiers}) + SCORING
+
+
+def test_a_finished_run_has_nothing_to_do(planner):
+    assert planner.rules() == {}
+
+
+def test_a_methods_scale_redraws_that_method_and_what_hangs_on_it(planner):
+    config = {"guidance": {"taxadiffusion": {"scale": 3.5}}}
+    jobs = planner.jobs(config)
+    assert Counter(rule for rule, _ in jobs) == (
+        Counter({"generate_shard": 2, "gather_images": 1}) + scored(3) + JUDGING
+    )
+    assert {w["method"] for _, w in jobs if "method" in w} == {"taxadiffusion"}
+    assert {w["arm"] for _, w in jobs if "arm" in w} == {"real+taxadiffusion"}
+
+
+def test_the_last_stages_learning_rate_retrains_that_stage_and_after(planner):
+    config = {"diffusion": {"stages": {"species": {"learning_rate": 1e-5}}}}
+    jobs = planner.jobs(config)
+    assert Counter(rule for rule, _ in jobs) == (
+        Counter({"train_stage": 1, "generate_shard": 4, "gather_images": 2}) + scored(6) + JUDGING
+    )
+    assert ("train_stage", {"stage": "species"}) in jobs
+
+
+def test_a_middle_stage_retrains_its_descendants_only(planner):
+    jobs = planner.jobs({"diffusion": {"stages": {"family": {"steps": 7}}}})
+    assert sorted(w["stage"] for rule, w in jobs if rule == "train_stage") == ["family", "genus", "species"]
+
+
+def test_a_shared_default_leaves_a_stage_that_overrides_it(planner, tmp_path):
+    own = {"diffusion": {"stages": {"order": {"steps": 9}}}}
+    planner.finish(own)
+    jobs = planner.jobs({"diffusion": {"stages": {"order": {"steps": 9}}, "steps": 8}})
+    assert sorted(w["stage"] for rule, w in jobs if rule == "train_stage") == ["family", "genus", "species"]
+
+
+def test_the_classifiers_epochs_retrain_classifiers_and_no_generator(planner):
+    rules = planner.rules({"classification": {"epochs": 3}})
+    assert rules == scored(12) + JUDGING - Counter({"measure_images": 1})
+
+
+def test_the_judges_epochs_change_what_is_measured_but_no_score(planner):
+    assert planner.rules({"classification": {"judge": {"epochs": 3}}}) == Counter({"train_judge": 1}) + JUDGING
+
+
+def test_the_margin_is_judged_again_without_training(planner):
+    assert planner.rules({"evaluation": {"delta_points": 2.0}}) == Counter({"decide_verdict": 1}) + REPORTING
+
+
+def test_a_new_arm_trains_its_own_classifiers_only(planner):
+    arms = ["real", "real-equal-steps", "real+cfg"]
+    config = {"classification": {"arms": arms, "seeds": 4}}
+    jobs = planner.jobs(config)
+    assert {(w["arm"], w["seed"]) for rule, w in jobs if rule == "train_classifier"} == {(arm, "3") for arm in arms}
+    assert not any(rule in ("train_stage", "generate_shard") for rule, _ in jobs)
+
+
+def test_the_seed_of_the_run_changes_everything_that_draws(planner):
+    rules = planner.rules({"run": {"seed": 1}})
+    assert rules["fetch_images"] == 1
+    assert rules["train_stage"] == 5
+    assert "resolve_taxa" not in rules
+
+
+RUNTIME = {
+    "device": "cpu", "threads": 1, "classifier_threads": 2, "gpus": 1, "micro_batch": 7,
+    "tracking_uri": "http://127.0.0.1:9", "progress_every_s": 1.0,
+}  # fmt: skip
+
+
+def test_runtime_knobs_rerun_nothing(planner):
+    assert set(RUNTIME) == set(Settings().runtime.model_dump()), "a new knob belongs into this test"
+    assert planner.rules({"runtime": RUNTIME}) == {}
+
+
+@pytest.mark.parametrize("config", [
+    pytest.param({"guidance": {"taxadiffusion": {"weak": "coarsest", "scale": 2.0}, "steps": 25}}, id="key order, defaults spelt out"),
+    pytest.param({"diffusion": {"learning_rate": f"{Settings().diffusion.learning_rate:e}"}}, id="a number that YAML 1.1 reads as text"),
+    pytest.param({"evaluation": {"delta_points": 1}}, id="an integer for a float"),
+])  # fmt: skip
+def test_another_spelling_of_the_same_settings_reruns_nothing(planner, config):
+    assert planner.rules(config) == {}
+
+
+def test_an_edited_species_list_reruns_everything(planner, tmp_path):
+    names = tmp_path / "mine.csv"
+    names.write_text((ROOT / "config/taxa/default.csv").read_text() + "\n")
+    rules = planner.rules({"taxa": {"path": str(names)}})
+    assert rules["resolve_taxa"] == 1
+    assert set(rules) == set(RULES)
+
+
+def test_a_failed_retraining_never_leaves_an_old_score_standing(planner):
+    config = {"diffusion": {"stages": {"species": {"learning_rate": 1e-5}}}}
+    before = planner.rules(config)
+    shutil.rmtree(planner.workdir / "results/diffusion/species")  # what Snakemake does when the job fails
+    assert planner.rules(config) == before
+
+
+def test_a_deleted_intermediate_is_made_again(planner):
+    shutil.rmtree(planner.workdir / "results/diffusion/genus")
+    assert planner.rules()["train_stage"] >= 1
+
+
+@pytest.fixture
+def edited(tmp_path, monkeypatch):
+    """A copy of the checkout whose code a test may edit."""
+    copy = tmp_path / "checkout"
+    for folder in ("rules", "scripts", "config", "report", "envs", "profiles"):
+        shutil.copytree(ROOT / folder, copy / folder)
+    shutil.copy(ROOT / "Snakefile", copy)
+    shutil.copytree(ROOT / "src/taxaforge", copy / "src/taxaforge", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(lineage, "PACKAGE", copy / "src/taxaforge")
+    forget_code()
+    yield copy
+    forget_code()
+
+
+def forget_code() -> None:
+    """What a new process would not know: the code that this one has read."""
+    lineage._fingerprint.cache_clear()
+    lineage._scan.cache_clear()
+
+
+def rules_that_reach(module: str) -> set[str]:
+    """Rules whose adapter imports a module, directly or not."""
+    return {rule for rule in RULES if module in closure(ROOT / "scripts" / f"{rule}.py")}
+
+
+def after(rules: set[str]) -> set[str]:
+    """Those rules and everything that hangs on them, from the plan's own edges."""
+    settings, reached = load({}), set(rules)
+    wildcards = {"split": "train", "stage": "species", "method": "cfg", "shard": "0", "arm": "real+cfg", "seed": "0"}
+    while True:
+        more = {
+            rule for rule, node in RULES.items()
+            if {before for before, _ in node(settings, wildcards).after} & reached
+        } - reached  # fmt: skip
+        if not more:
+            return reached
+        reached |= more
+
+
+@pytest.mark.parametrize("module", [
+    "taxaforge.evaluation.statistics", "taxaforge.guidance.sampler", "taxaforge.report.page", "taxaforge.collection.split",
+])  # fmt: skip
+def test_editing_a_module_reruns_exactly_the_rules_that_import_it(edited, tmp_path, make_planner, module):
+    planner = make_planner(edited)
+    planner.finish()
+    assert planner.rules() == {}
+    file = edited / "src" / Path(*module.split(".")).with_suffix(".py")
+    file.write_text(file.read_text() + "\nEDITED = 1\n")
+    forget_code()
+    assert rules_that_reach(module), f"no rule imports {module}: the test watches nothing"
+    assert set(planner.rules()) == after(rules_that_reach(module))
+
+
+def test_comments_docstrings_and_formatting_rerun_nothing(edited, make_planner):
+    planner = make_planner(edited)
+    planner.finish()
+    for file in (edited / "src/taxaforge").rglob("*.py"):
+        text = file.read_text()
+        file.write_text("# a comment\n" + text.replace('"""', '"""Reworded. ', 1) + "\n\n# another\n")
+    forget_code()
+    assert planner.rules() == {}
+
+
+def test_the_plans_edges_are_snakemakes_edges(planner):
+    settings = load(yaml.safe_load((ROOT / "config/config.yaml").read_text()))
+    for (rule, *wildcards), before in planner.edges().items():
+        planned = {(r, *sorted(w.items())) for r, w in RULES[rule](settings, dict(wildcards)).after}
+        assert before <= planned, f"{rule} reads results that are not in its key"
+        # A key may cover more than what is read directly, but nothing that is not upstream at all.
+        assert {name for name, *_ in planned} <= set(RULES)
+
+
+def test_the_sealed_test_split_is_read_by_scoring_alone(planner):
+    readers = {rule for rule, paths in planner.inputs().items() if any("packs/test" in path for path in paths)}
+    assert readers - {"all", "collection"} == {"score_classifier"}
+
+
+def test_no_job_that_trains_draws_or_selects_reads_labels_of_all_splits(planner):
+    sealed = (
+        "results/collection/metadata.parquet",
+        "results/collection/splits.parquet",
+        "results/collection/candidates.parquet",
+    )
+    readers = {rule for rule, paths in planner.inputs().items() if paths & set(sealed)}
+    assert readers <= {
+        "curate_images",
+        "split_images",
+        "pack_split",
+        "draw_figures",
+        "write_report",
+        "all",
+        "collection",
+    }
+
+
+def test_params_are_plain_values_that_snakemake_compares_well():
+    plan = Plan(Settings(), ROOT)
+    wildcards = {"split": "train", "stage": "genus", "method": "cfg", "shard": "0", "arm": "real+cfg", "seed": "0"}
+    for rule in RULES:
+        value = plan.cfg(rule)(wildcards)
+        assert value == lineage.plain(value)
+        assert list(value) == sorted(value)
+
+
+def test_all_profiles_agree_on_what_triggers_a_rerun():
+    triggers = {
+        path.parent.name: yaml.safe_load(path.read_text())["rerun-triggers"]
+        for path in ROOT.glob("profiles/*/profile.yaml")
+    }
+    assert set(triggers) == {"default", "ci", "slurm"}
+    assert len({tuple(value) for value in triggers.values()}) == 1

@@ -1,0 +1,188 @@
+"""What an answer is worth. Reference: the table of statuses, worked out by hand for each case."""
+
+import pytest
+
+from taxaforge.taxonomy.answers import Answer, Usage
+from taxaforge.taxonomy.judge import judge, relation
+from taxaforge.taxonomy.names import parse
+from taxaforge.taxonomy.schema import LABEL, STATUSES
+
+BUTTERFLY = {"kingdom": "Animalia", "order": "Lepidoptera", "family": "Nymphalidae"}
+
+
+def usage(name, status="ACCEPTED", species=None, rank=None, author="", **lineage):
+    rank = rank or ("genus", "species", "subspecies")[name.count(" ")]
+    species = species or (" ".join(name.split()[:2]) if " " in name else None)
+    lineage = (
+        (lineage or BUTTERFLY) | {"genus": (species or name).split()[0]} | ({"species": species} if species else {})
+    )
+    return Usage(
+        f"test:{name}/{status}/{author}", name, author, rank, status, lineage, f"test:{species}" if species else ""
+    )
+
+
+def status(written, answer, **hints):
+    verdict = judge(parse(written), hints, answer)
+    assert verdict.status in STATUSES and verdict.reason and verdict.label == (verdict.status in LABEL)
+    return verdict.status
+
+
+SHRUB = usage("Calopteryx", kingdom="Plantae", family="Ericaceae")
+FIG = usage("Ficus variegata", author="Blume", kingdom="Plantae", family="Moraceae")
+SNAIL = usage("Ficus variegata", author="Röding, 1798", kingdom="Animalia", family="Ficidae")
+
+
+@pytest.mark.parametrize(
+    "asked, answered, expected",
+    [
+        ("Aglais io", "Aglais io", "identical"),
+        ("Aus alba", "Aus albus", "ending_variant"),
+        ("Abaeis nicipe", "Abaeis nicippe", "ending_variant"),
+        ("Danaus plexipus", "Danaus plexippus", "ending_variant"),
+        ("Adelpha iphicus", "Adelpha iphiclus", "spelling_variant"),
+        pytest.param("Pieris napi", "Pieris rapae", "other_name", id="another species of the genus"),
+        pytest.param("Aus io", "Aus ios", "spelling_variant", id="one letter of a short epithet"),
+        pytest.param("Aus ino", "Aus oni", "other_name", id="two letters of a short epithet are another word"),
+        ("Danaus plexippus imaginaria", "Danaus plexippus", "parent_species"),
+        ("Danaus inexistens", "Danaus", "parent_genus"),
+        ("Stolas costaricensis", "Stelis costaricensis", "other_genus"),
+        ("Pica concolor", "Picea concolor", "other_genus"),
+        ("Danaus inexistens", "Diana", "other_genus"),
+    ],
+)
+def test_relation_of_names(asked, answered, expected):
+    assert relation(parse(asked), usage(answered)) == expected
+
+
+def test_a_kingdom_or_nothing_is_no_relative():
+    assert relation(parse("Puma concolor"), usage("Plantae", rank="kingdom")) == "higher_taxon"
+    assert relation(parse("Puma concolor"), None) == "none"
+
+
+@pytest.mark.parametrize(
+    "written, answer, expected",
+    [
+        ("Aglais io", Answer(usage("Aglais io")), "exact_accepted"),
+        ("Inachis io", Answer(usage("Inachis io", "SYNONYM", "Aglais io")), "exact_synonym"),
+        ("Inachis io", Answer(usage("Inachis io", "HETEROTYPIC_SYNONYM", "Aglais io")), "exact_synonym"),
+        ("Adelpha iphicus", Answer(usage("Adelpha iphiclus")), "orthographic_variant"),
+        ("Danaus plexippus imaginaria", Answer(usage("Danaus plexippus")), "rolled_up_to_species"),
+        ("Danaus plexippus ssp.", Answer(usage("Danaus plexippus")), "rolled_up_to_species"),
+        ("Danaus plexippus plexippus", Answer(usage("Danaus plexippus plexippus")), "exact_accepted"),
+        ("Danaus inexistens", Answer(usage("Danaus")), "rolled_up_to_genus"),
+        ("Danaus", Answer(usage("Danaus")), "rolled_up_to_genus"),
+        ("Danaus sp.", Answer(usage("Danaus")), "rolled_up_to_genus"),
+        ("Danaus cf. plexippus", Answer(usage("Danaus")), "rolled_up_to_genus"),
+        ("Nymphalidae", Answer(usage("Nymphalidae", rank="family")), "higher_only"),
+        ("Danaus inexistens", Answer(usage("Nymphalidae", rank="family")), "higher_only"),
+        ("Aglais io", Answer(usage("Aglais io", "PROVISIONALLY_ACCEPTED")), "provisional"),
+        ("Aglais io", Answer(usage("Aglais io", "DOUBTFUL")), "provisional"),
+        ("Aglais io", Answer(usage("Aglais io", "UNKNOWN")), "provisional"),
+        ("Aglais io", Answer(usage("Aglais io", rank="species_aggregate")), "provisional"),
+        ("Colias replicata", Answer(usage("Colias replicata", "MISAPPLIED", "Colias philodice")), "misapplied"),
+        ("Aus bus", Answer(usage("Aus bus", "AMBIGUOUS_SYNONYM", "Aus cus")), "ambiguous_homonym"),
+        ("Stolas costaricensis", Answer(usage("Stelis costaricensis")), "fuzzy_other_genus"),
+        ("Pieris napi", Answer(usage("Pieris rapae")), "no_match"),
+        ("Xqz blorptifer", Answer(), "no_match"),
+        ("Salix × fragilis", Answer(), "excluded_name_type"),
+        ("nan", Answer(), "empty"),
+    ],
+)
+def test_status_of_an_answer(written, answer, expected):
+    assert status(written, answer) == expected
+
+
+def test_an_open_name_never_labels_even_if_the_source_answers_a_species():
+    assert status("Aglais sp.", Answer(usage("Aglais io"))) not in LABEL
+
+
+def test_the_label_is_the_species_of_the_accepted_lineage():
+    verdict = judge(
+        parse("Limenitis astyanax"), {}, Answer(usage("Limenitis astyanax", "SYNONYM", "Limenitis arthemis"))
+    )
+    assert (
+        verdict.usage.lineage["species"] == "Limenitis arthemis"
+        and verdict.usage.species_key == "test:Limenitis arthemis"
+    )
+    assert "Limenitis arthemis" in verdict.reason
+
+
+def test_a_change_of_genus_is_said():
+    assert "Another genus" in judge(parse("Inachis io"), {}, Answer(usage("Inachis io", "SYNONYM", "Aglais io"))).reason
+
+
+@pytest.mark.parametrize(
+    "hints, author, expected",
+    [
+        pytest.param({}, "", "ambiguous_homonym", id="nothing known about the row"),
+        pytest.param({"kingdom": "Plantae"}, "", "exact_accepted", id="the kingdom decides"),
+        pytest.param({"kingdom": "Viridiplantae"}, "", "exact_accepted", id="by another word"),
+        pytest.param({"family": "FICIDAE"}, "", "exact_accepted", id="so does the family"),
+        pytest.param({}, "Blume", "exact_accepted", id="so does the author"),
+        pytest.param({"kingdom": "Fungi"}, "", "hint_conflict", id="neither"),
+        pytest.param({"kingdom": "Animalia"}, "Blume", "ambiguous_homonym", id="kingdom and author of two taxa"),
+        pytest.param({}, "Karimba", "ambiguous_homonym", id="author of a third"),
+    ],
+)
+def test_homonyms_are_told_apart_by_the_row_or_not_at_all(hints, author, expected):
+    for answer in (Answer(FIG, (SNAIL,)), Answer(SNAIL, (FIG,)), Answer(None, (FIG, SNAIL))):
+        assert status(f"Ficus variegata {author}".strip(), answer, **hints) == expected
+
+
+def test_a_chosen_homonym_is_the_right_one():
+    verdict = judge(parse("Ficus variegata"), {"kingdom": "plants"}, Answer(SNAIL, (FIG,)))
+    assert verdict.usage is FIG
+
+
+def test_a_subspecies_of_homonyms_is_ambiguous_too():
+    assert status("Ficus variegata minor", Answer(SNAIL, (FIG,))) == "ambiguous_homonym"
+    assert status("Ficus variegata minor", Answer(SNAIL, (FIG,)), kingdom="Plantae") == "rolled_up_to_species"
+
+
+def test_a_wrong_kingdom_is_a_conflict_not_another_species():
+    assert status("Aglais io", Answer(usage("Aglais io")), kingdom="Plantae") == "hint_conflict"
+    assert status("Calopteryx splendens", Answer(SHRUB), kingdom="Animalia") == "hint_conflict"
+
+
+def test_a_classification_written_with_authors_is_understood():
+    hints = {"kingdom": "Animalia Linnaeus, 1758", "order": "Lepidoptera, Linnaeus"}
+    assert status("Aglais io", Answer(usage("Aglais io")), **hints) == "exact_accepted"
+
+
+def test_ranks_that_one_side_lacks_are_no_conflict():
+    assert (
+        status("Aglais io", Answer(usage("Aglais io", kingdom="Animalia")), **{"class": "Insecta"}) == "exact_accepted"
+    )
+
+
+def test_the_genus_column_may_hold_the_old_genus():
+    assert status("Inachis io", Answer(usage("Inachis io", "SYNONYM", "Aglais io")), genus="Inachis") == "exact_synonym"
+
+
+def test_the_author_of_a_subspecies_says_nothing_about_its_species():
+    answer = Answer(usage("Danaus plexippus", author="(Linnaeus, 1758)"))
+    assert status("Danaus plexippus imaginaria Miller, 1900", answer) == "rolled_up_to_species"
+
+
+def test_two_names_of_one_species_are_no_ambiguity():
+    twins = usage("Papilio io", "SYNONYM", "Aglais io"), usage("Papilio io", "SYNONYM", "Aglais io", author="L.")
+    assert status("Papilio io", Answer(twins[0], twins[1:])) == "exact_synonym"
+
+
+def test_two_spellings_equally_near_are_ambiguous():
+    assert status("Aus montana", Answer(usage("Aus fontana"), (usage("Aus contana"),))) == "ambiguous_homonym"
+
+
+def test_a_misapplied_twin_does_not_hide_the_real_name():
+    assert status("Aus bus", Answer(usage("Aus bus", "MISAPPLIED", "Aus cus"), (usage("Aus bus"),))) == "exact_accepted"
+
+
+def test_confidence_and_match_type_decide_nothing():
+    for match_type, confidence in (("EXACT", 100), ("NONE", 0), ("HIGHERRANK", 97), (None, None)):
+        assert status("Aglais io", Answer(usage("Aglais io"), (), match_type, confidence)) == "exact_accepted"
+        assert status("Danaus inexistens", Answer(usage("Danaus"), (), match_type, confidence)) == "rolled_up_to_genus"
+
+
+def test_a_lineage_that_repeats_a_name_is_not_believed():
+    broken = usage("Plantae io", kingdom="Plantae", family="Moraceae")
+    assert status("Plantae io", Answer(broken)) == "provisional"

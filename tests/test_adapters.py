@@ -1,0 +1,174 @@
+"""Adapters with a fake `snakemake`: they unpack, call one function, and treat errors as promised."""
+
+import inspect
+import json
+import runpy
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from snakemake.iocontainers import Namedlist
+
+from taxaforge.adapter import job
+from taxaforge.errors import TaxaforgeError
+from taxaforge.files import read_lines
+from taxaforge.lineage import plain
+from taxaforge.plan import RULES
+
+ROOT = Path(__file__).parents[1]
+
+
+class FakeSnakemake:
+    """What Snakemake hands to a script, for a job of `rule` in the working directory."""
+
+    def __init__(self, rule="try_out", threads=1, wildcards=None, params=None, **files):
+        self.rule, self.threads = rule, threads
+        self.wildcards = Namedlist(fromdict=wildcards or {})
+        self.params = Namedlist(fromdict={"key": "0123456789ab", "cfg": {}, **(params or {})})
+        self.input = Namedlist(fromdict=files.get("input", {}))
+        self.output = Namedlist(fromdict=files.get("output", {}))
+        self.log = Namedlist([f"results/logs/{rule}/job.log"])
+        self.resources = Namedlist(fromdict={"gpu": 0, "tmpdir": "tmp"})
+
+
+@pytest.fixture
+def workdir(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(
+        "TAXAFORGE_RUNTIME", json.dumps({"device": "cpu", "micro_batch": 8, "tracking_uri": "sqlite:///a.db"})
+    )
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return tmp_path
+
+
+def records(workdir) -> list[dict]:
+    return [json.loads(path.read_text()) for path in workdir.glob("results/state/spool/*/record.json")]
+
+
+def test_a_jobs_output_lands_in_its_log_and_its_metrics_in_its_record(workdir):
+    fake = FakeSnakemake(wildcards={"stage": "genus"}, input={"train": "a.npy"}, output={"model": "m"})
+    with job(fake) as run:
+        print("hello from the job")
+        run.log(5, {"loss": 0.5})
+    assert "hello from the job" in (workdir / "results/logs/try_out/job.log").read_text()
+    (record,) = records(workdir)
+    assert (record["status"], record["rule"], record["wildcards"]) == ("finished", "try_out", {"stage": "genus"})
+    assert record["inputs"] == {"train": "a.npy"} and record["outputs"] == {"model": "m"}
+    (events,) = workdir.glob("results/state/spool/*/events.jsonl")
+    assert read_lines(events)[0]["values"] == {"loss": 0.5}
+
+
+def test_a_users_error_is_one_sentence_and_status_1(workdir, capfd):
+    with pytest.raises(SystemExit) as end, job(FakeSnakemake()):
+        raise TaxaforgeError("Aglais io has 3 images. Lower protocol.shots to 3.")
+    assert end.value.code == 1
+    log = (workdir / "results/logs/try_out/job.log").read_text()
+    assert "Lower protocol.shots to 3." in log and "Traceback" not in log
+    assert capfd.readouterr().err == "try_out: Aglais io has 3 images. Lower protocol.shots to 3.\n"
+    assert records(workdir)[0]["status"] == "failed"
+
+
+def test_a_programmers_error_keeps_its_traceback_in_the_log(workdir):
+    with pytest.raises(ZeroDivisionError), job(FakeSnakemake()):
+        1 / 0  # noqa: B018
+    assert "Traceback" in (workdir / "results/logs/try_out/job.log").read_text()
+    assert "ZeroDivisionError" in records(workdir)[0]["error"]
+
+
+def test_state_of_a_job_belongs_to_its_key_and_wildcards(workdir):
+    with job(FakeSnakemake(rule="train_stage", wildcards={"stage": "genus"})) as run:
+        assert run.state_dir == Path("results/state/train_stage/0123456789ab-genus")
+
+
+def test_asking_for_a_gpu_that_is_not_there_says_so(workdir, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("TAXAFORGE_RUNTIME", json.dumps({"device": "cuda"}))
+    with pytest.raises(SystemExit), job(FakeSnakemake()):
+        pass
+    assert "no GPU is visible" in (workdir / "results/logs/try_out/job.log").read_text()
+
+
+def test_parallel_jobs_never_hold_the_same_gpu(workdir, monkeypatch):
+    import os
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.setenv("TAXAFORGE_RUNTIME", json.dumps({"device": "auto"}))
+    first, second = FakeSnakemake(rule="one"), FakeSnakemake(rule="two")
+    first.resources = second.resources = Namedlist(fromdict={"gpu": 1})
+    with job(first):
+        held = os.environ["CUDA_VISIBLE_DEVICES"]
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")  # what a second process would see
+        with job(second):
+            assert {held, os.environ["CUDA_VISIBLE_DEVICES"]} == {"4", "7"}
+
+
+ADAPTERS = sorted((ROOT / "scripts").glob("*.py"))
+
+
+def test_every_rule_has_its_adapter_and_every_adapter_its_rule():
+    assert {path.stem for path in ADAPTERS} == set(RULES)
+
+
+@pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: path.stem)
+def test_an_adapter_is_short_and_names_a_function_that_exists(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 25
+    module, name = text.splitlines()[0].strip('"').split(" -> ")[1].rsplit(".", 1)
+    assert callable(getattr(import_module(module), name))
+    assert f"rule {path.stem} " in text.splitlines()[0]
+
+
+WILDCARDS = {"split": "train", "stage": "genus", "method": "cfg", "shard": "1", "arm": "real+cfg", "seed": "2"}
+
+
+@pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: path.stem)
+def test_an_adapter_calls_its_function_with_arguments_it_takes(path, workdir, monkeypatch):
+    """Runs the real adapter on a fake job, with the function replaced by one that only checks its arguments."""
+    from taxaforge.config.settings import load
+
+    module, name = path.read_text().splitlines()[0].strip('"').split(" -> ")[1].rsplit(".", 1)
+    function, calls = getattr(import_module(module), name), []
+
+    def stand_in(*args, **kwargs):
+        inspect.signature(function).bind(*args, **kwargs)
+        calls.append(kwargs)
+
+    monkeypatch.setattr(sys.modules[module], name, stand_in)
+    cfg = plain(RULES[path.stem](load({}), WILDCARDS).settings)
+    runpy.run_path(str(path), init_globals={"snakemake": fake_job(path.stem, cfg)})
+    assert len(calls) == 1
+
+
+def fake_job(rule: str, cfg: dict) -> FakeSnakemake:
+    """A job with every named file that any rule declares; adapters take what is theirs."""
+    one = {
+        name: f"{name}.x"
+        for name in ["taxa", "snapshot", "classes", "candidates", "images", "metadata", "splits", "train", "index", "texts", "names", "model", "init", "validation", "real", "reserve", "test", "judge", "table", "comparisons", "accuracy", "verdict", "cost", "figures", "review", "rejections", "ledger", "leakage", "semantics"]
+    }  # fmt: skip
+    many = {name: [f"{name}0.x", f"{name}1.x"] for name in ("shards", "kept", "predictions", "synthetic", "stages")}
+    out = {name: f"out_{name}.x" for name in ["taxa", "review", "classes", "candidates", "images", "metadata", "rejections", "ledger", "splits", "leakage", "pixels", "index", "model", "texts", "kept", "sheet", "history", "summary", "predictions", "metrics", "table", "figures", "page", "marker"]}  # fmt: skip
+    params = {
+        "cfg": cfg, "folder": "photos", "methods": ["cfg", "taxadiffusion"], "stages": ["base", "order"], "jobs": [],
+        "arm_seeds": [{"arm": "real", "seed": "0"}, {"arm": "real", "seed": "1"}],
+    }  # fmt: skip
+    many["weights"] = []
+    if rule == "decide_verdict":
+        many["metadata"] = [one.pop("metadata"), "metadata1.x"]
+    if rule == "write_report":
+        keep = [
+            "figures",
+            "taxa",
+            "review",
+            "rejections",
+            "ledger",
+            "splits",
+            "images",
+            "accuracy",
+            "comparisons",
+            "verdict",
+            "cost",
+        ]
+        one, many = {name: one[name] for name in keep}, {}
+    return FakeSnakemake(rule, wildcards=WILDCARDS, params=params, input={**one, **many}, output=out)
