@@ -7,13 +7,20 @@ import torch
 
 from taxaforge.diffusion.backbone import load
 from taxaforge.diffusion.data import Batch, Latents, batch_at, chosen_at
+from taxaforge.diffusion.schedule import evenly, towards_the_middle
 from taxaforge.diffusion.training import ema_decay, learning_rate, level_share
 from taxaforge.packs import Pack
 
 
 def draw(**changes) -> Batch:
     plain = {"seed": 0, "stage": "base", "step": 0, "size": 8, "labels": torch.arange(6) % 3, "flip": True}
-    plain |= {"null_probability": 0.0, "level_share": [0.2, 0.3, 0.5], "timesteps": 1000, "shape": (1, 2, 2)}
+    plain |= {
+        "null_probability": 0.0,
+        "level_share": [0.2, 0.3, 0.5],
+        "timesteps": 1000,
+        "places": evenly,
+        "shape": (1, 2, 2),
+    }
     return batch_at(**{**plain, **changes})
 
 
@@ -34,6 +41,13 @@ def test_null_lineages_use_every_level_that_the_stage_knows():
     assert (batch.upto[batch.label < 0] == 2).all()
     assert set(batch.upto[batch.label >= 0].tolist()) == {0, 1, 2}
     assert (draw(size=50, level_share=[0.0, 1.0, 0.0]).upto == 1).all()
+
+
+def test_timesteps_gather_where_a_picture_takes_shape():
+    places = towards_the_middle((torch.arange(10_000) + 0.5) / 10_000)
+    logit = torch.logit(places)
+    assert (places.diff() > 0).all()
+    assert abs(logit.mean() - 0.3) < 1e-3 and abs(logit.std() - 1.2) < 1e-2
 
 
 def test_timesteps_of_a_batch_cover_the_schedule_evenly():

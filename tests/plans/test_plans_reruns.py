@@ -98,7 +98,7 @@ def test_runtime_knobs_rerun_nothing(planner):
 
 
 @pytest.mark.parametrize("config", [
-    pytest.param({"guidance": {"taxadiffusion": {"weak": "coarsest", "scale": 2.0}, "steps": 25}}, id="key order, defaults spelt out"),
+    pytest.param({"guidance": {"taxadiffusion": {"weak": "coarsest", "scale": Settings().guidance.cfg.scale}, "steps": 25}}, id="key order, defaults spelt out"),
     pytest.param({"diffusion": {"learning_rate": f"{Settings().diffusion.learning_rate:e}"}}, id="a number that YAML 1.1 reads as text"),
     pytest.param({"evaluation": {"delta_points": 1}}, id="an integer for a float"),
 ])  # fmt: skip

@@ -11,7 +11,7 @@ class Simulated(Section):
     """Specimens drawn from traits that evolve along the taxonomy; nothing is a picture of the real species."""
 
     images_per_species: int = Field(
-        130, ge=4, description="Individuals drawn a species; planted duplicates and unusable files come on top."
+        220, ge=4, description="Individuals drawn a species; planted duplicates and unusable files come on top."
     )
     phylogenetic_signal: float = Field(
         1.0,
@@ -20,13 +20,12 @@ class Simulated(Section):
         description="Pagel's lambda. 1: relatives look alike; 0: the tree says nothing, the control for taxonomy-aware methods.",
     )
     individual_sd: float = Field(
-        0.35,
+        0.3,
         ge=0,
-        description="Standard deviation of traits within a species; 1 is the spread between species. Higher is harder: at the "
-        "default a small network names about 3 in 4 of 12 species from 24 images each, 9 in 10 from 60.",
+        description="Standard deviation of traits within a species; 1 is the spread between species. Higher is harder.",
     )
     nuisance: float = Field(
-        0.6, ge=0, le=1, description="Strength of pose, light, background and wear, 0 to 1. Higher is harder."
+        0.3, ge=0, le=1, description="Strength of pose, light, background and wear, 0 to 1. Higher is harder."
     )
     images_per_observer: int = Field(
         3, ge=1, description="Pictures a simulated observer takes of a species; they share a group."

@@ -11,7 +11,7 @@ class Base(Section):
     """The foundation of the `small` backbone: the whole denoiser, trained on random levels of the lineage."""
 
     steps: int = Field(
-        1600,
+        950,
         ge=1,
         description="Optimiser steps of the base stage; most of the run's time. Too few: species look alike.",
     )
@@ -55,7 +55,7 @@ class Diffusion(Section):
         {}, description="Settings of single stages, by level name: `stages: {species: {learning_rate: 3.0e-5}}`."
     )
     steps: int = Field(
-        40,
+        30,
         ge=1,
         description="Optimiser steps of a stage that does not set its own. `small` only refines what its base has learned; "
         "`stable-diffusion` has no base and wants thousands.",
@@ -65,7 +65,7 @@ class Diffusion(Section):
         gt=0,
         description="Peak learning rate of a stage that does not set its own; too high unlearns the stages before.",
     )
-    batch_size: int = Field(16, ge=1, description="Images a step.")
+    batch_size: int = Field(32, ge=1, description="Images a step.")
     weight_decay: float = Field(1e-2, ge=0, description="AdamW weight decay.")
     null_probability: float = Field(
         0.1,

@@ -11,14 +11,14 @@ class Cfg(Section):
     """Classifier-free guidance: the species' lineage against the null lineage (arXiv:2207.12598)."""
 
     scale: float = Field(
-        2.0, ge=0, description="1 is the condition alone; higher follows the species more and varies less."
+        3.0, ge=0, description="1 is the condition alone; higher follows the species more and varies less."
     )
 
 
 class TaxaDiffusion(Section):
     """The species' lineage against a coarser one (TaxaDiffusion, arXiv:2506.01923)."""
 
-    scale: float = Field(2.0, ge=0, description="1 is the condition alone; the paper's w is scale - 1.")
+    scale: float = Field(3.0, ge=0, description="1 is the condition alone; the paper's w is scale - 1.")
     weak: Literal["coarsest", "parent"] = Field(
         "coarsest", description="Guide away from the coarsest level, as published, or from the species' parent level."
     )

@@ -21,7 +21,7 @@ class Split(Section):
     validation: int = Field(10, ge=1, description="Images a species for early stopping and tuning; never reported.")
     test: int = Field(30, ge=1, description="Images a species in the sealed test split; more gives narrower intervals.")
     reserve: int = Field(
-        60,
+        150,
         ge=0,
         description="Real images a species that no generator or compared classifier sees: they train the judge that names "
         "generated images and give the real-against-real floor. May be smaller where images are few.",

@@ -1,6 +1,7 @@
 """Which images, noise and conditions a training step sees: a pure function of (seed, stage, step)."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +48,7 @@ def batch_at(
     null_probability: float,
     level_share: list[float],
     timesteps: int,
+    places: Callable[[Tensor], Tensor],
     shape: tuple[int, ...],
 ) -> Batch:
     """Everything random about a training step but dropout.
@@ -54,8 +56,9 @@ def batch_at(
     Args:
         size: B. labels: (N,) class of every training image. level_share: (L,) probability of each level
             as the finest one of an image's condition; null lineages always go to the last possible level.
-        timesteps: T of the schedule. They are stratified: one in each B-th of 0..T-1, so that the loss
-            varies less between steps than with independent draws. shape: (c, h, w) of a latent.
+        timesteps: T of the schedule. They are stratified: one in each B-th of the draws, so that the loss
+            varies less between steps than with independent ones. places: `schedule.evenly` or
+            `schedule.towards_the_middle`. shape: (c, h, w) of a latent.
     """
     generator = torch.Generator().manual_seed(seed_of(seed, stage, "step", step))
     chosen = chosen_at(seed, stage, step, size, len(labels))
@@ -64,7 +67,7 @@ def batch_at(
     upto = torch.multinomial(torch.tensor(level_share), size, replacement=True, generator=generator)
     last = max(level for level, share in enumerate(level_share) if share > 0)
     strata = torch.randperm(size, generator=generator) + torch.rand(size, generator=generator)
-    t = (strata / size * timesteps).long().clamp(max=timesteps - 1)
+    t = (places(strata / size) * timesteps).long().clamp(max=timesteps - 1)
     eps = torch.randn(size, *shape, generator=generator)
     label = torch.where(null, -1, labels[chosen])
     return Batch(chosen, mirrored, label, upto.masked_fill(null, last), t, eps)

@@ -102,6 +102,7 @@ class Run:
             null_probability=self.cfg["null_probability"],
             level_share=level_share(self.stage, self.cfg["levels"]),
             timesteps=len(self.backbone.schedule.alphas_cumprod),
+            places=schedule.towards_the_middle if self.cfg["backbone"] == "small" else schedule.evenly,
             shape=self.backbone.latent_shape,
         )
         z0 = latents(batch.chosen, batch.mirrored)
