@@ -22,7 +22,12 @@ class Semantics(Section):
         128, ge=16, multiple_of=16, description="Width of the text tower and of the joint space, when trained."
     )
     layers: int = Field(2, ge=1, description="Layers of the text tower, when trained.")
-    context_length: int = Field(24, ge=8, le=77, description="Tokens a caption, when trained; longer captions are cut.")
+    context_length: int = Field(
+        12,
+        ge=8,
+        le=77,
+        description="Tokens a caption, when trained; longer captions are cut. Each costs the generator time.",
+    )
     steps: int = Field(150, ge=1, description="Training steps. Too few: the filter's scores are noise.")
     batch_size: int = Field(64, ge=2, description="Images a step; the contrastive loss compares them with each other.")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW.")

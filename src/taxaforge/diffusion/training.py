@@ -13,7 +13,7 @@ from taxaforge.diffusion.data import Batch, Latents, batch_at
 from taxaforge.seeds import seed_of
 
 BASE = "base"
-FINEST_SHARE = 0.5
+FINEST_SHARE = 0.7
 """Of the base stage's images, the share conditioned down to the finest level; the others stop evenly above it."""
 LEVELS_RATE = 0.1
 """In the base stage, the level modules' learning rate as a share of the denoiser's. At the full rate these
