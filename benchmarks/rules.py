@@ -62,12 +62,12 @@ def section(results: Path, title: str, wall: float, command: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def put(title: str, text: str) -> None:
-    """Replaces the section of this title, or adds it at the end."""
-    page = PAGE.read_text("utf-8") if PAGE.exists() else HEAD
+def put(path: Path, head: str, title: str, text: str) -> None:
+    """Replaces the section of this title on a page, or adds it at the end; words after its last table go with it."""
+    page = path.read_text("utf-8") if path.exists() else head
     head, *sections = re.split(r"(?m)^(?=## )", page)
     sections = [one for one in sections if one.splitlines()[0] != f"## {title}"]
-    PAGE.write_text("\n".join([head.rstrip() + "\n", *(one.rstrip() + "\n" for one in [*sections, text])]), "utf-8")
+    path.write_text("\n".join([head.rstrip() + "\n", *(one.rstrip() + "\n" for one in [*sections, text])]), "utf-8")
 
 
 if __name__ == "__main__":
@@ -77,5 +77,5 @@ if __name__ == "__main__":
     parser.add_argument("--wall", type=float, required=True, help="wall time of the whole run in s")
     parser.add_argument("--command", default="snakemake --cores all")
     given = parser.parse_args()
-    put(given.title, section(given.results, given.title, given.wall, given.command))
+    put(PAGE, HEAD, given.title, section(given.results, given.title, given.wall, given.command))
     print(f"wrote {PAGE.name}: {given.title}")

@@ -11,7 +11,7 @@ class Base(Section):
     """The foundation of the `small` backbone: the whole denoiser, trained on random levels of the lineage."""
 
     steps: int = Field(
-        1100,
+        1000,
         ge=1,
         description="Optimiser steps of the base stage; most of the run's time. Too few: species look alike.",
     )

@@ -1,0 +1,96 @@
+"""The table and the contact sheet of one run, for docs/first-results.md.
+
+    python benchmarks/first_results.py --results results --name photographs --title "Photographs: 12 species" \
+        --wall 540 --command "snakemake --cores all --configfile config/presets/photographs.yaml"
+
+Writes its section anew and leaves the others. The sheet shows generated images only: photographs stay
+where they are, and so do weights trained on them.
+"""
+
+import argparse
+import shutil
+import subprocess
+from pathlib import Path
+
+from rules import number, put, rows
+from taxaforge import tables
+from taxaforge.evaluation.schema import ACCURACY, COMPARISONS, IMAGES, VERDICT
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "first-results.md"
+HEAD = """# First results
+
+What the whole path gave, once, on two collections; one run each, so these are examples of what a report says, not
+claims about methods. Intervals are 95 %. Written by `benchmarks/first_results.py`; the words below the tables by hand.
+"""
+
+
+def percent(row: dict | None) -> str:
+    if row is None or row["value"] is None:
+        return ""
+    interval = "" if row["low"] is None else f" ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
+    return f"{100 * row['value']:.1f}{interval}"
+
+
+def section(results: Path, name: str, title: str, wall: float, command: str) -> str:
+    evaluation = results / "evaluation"
+    accuracy = [
+        r for r in tables.read(ACCURACY, evaluation / "accuracy.csv") if r["scope"] == "all" and r["seed"] == "mean"
+    ]
+    images = {
+        (r["method"], r["metric"]): r for r in tables.read(IMAGES, evaluation / "images.csv") if r["scope"] == "all"
+    }
+    compared = [r for r in tables.read(COMPARISONS, evaluation / "comparisons.csv") if r["scope"] == "all"]
+    verdicts = {r["method"]: r for r in tables.read(VERDICT, evaluation / "verdict.csv") if r["scope"] == "all"}
+    commit = subprocess.run(
+        ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+    ).stdout.strip()
+    peak = max(row[5] for row in rows(results)) / 1024
+    lines = [
+        f"## {title}", "",
+        f"`{command}` at {commit}, seed 0, 2 CPU cores: {wall / 60:.1f} min, largest job {peak:.2f} GiB.", "",
+        "| arm | macro accuracy on the sealed test, % | test images | seeds |", "|---|---|---|---|",
+    ]  # fmt: skip
+    seeds = max(row["seeds"] for row in compared)
+    for row in accuracy:
+        if row["metric"] == "macro_top1":
+            lines.append(f"| {row['arm']} | {percent(row)} | {row['n']} | {seeds} |")
+    lines += ["", "| method | against | difference, points | p (Holm) |", "|---|---|---|---|"]
+    for row in compared:
+        interval = f"{row['low_points']:+.1f} to {row['high_points']:+.1f}"
+        lines.append(
+            f"| {row['method']} | {row['control']} | {row['difference_points']:+.1f} ({interval}) | {number(row['p_holm']):.2g} |"
+        )
+    lines += [
+        "",
+        "| images | species recognised by the judge, % | KID | FD | nearest training image (similarity) |",
+        "|---|---|---|---|---|",
+    ]
+    for method in ["real", *verdicts]:
+        kid, fd = images[method, "kid"], images[method, "fd"]
+        near = images[method, "nearest_train"]
+        label = "held-out real (the floor)" if method == "real" else f"{method} ({verdicts[method]['evidence']})"
+        lines.append(
+            f"| {label} | {percent(images[method, 'recognised'])} | {kid['value']:.3f} ({kid['low']:.3f} to {kid['high']:.3f}) | "
+            f"{fd['value']:.2f} | {near['value']:.3f} ({near['low']:.3f} to {near['high']:.3f}) |"
+        )
+    lines += ["", "| method | verdict | reason printed |", "|---|---|---|"]
+    lines += [f"| {method} | **{row['verdict']}** | {row['reason']} |" for method, row in verdicts.items()]
+    for method in verdicts:
+        picture = Path("pictures") / f"{name}-{method}.png"
+        (PAGE.parent / picture).parent.mkdir(exist_ok=True)
+        shutil.copy(results / "images" / method / "contact_sheet.png", PAGE.parent / picture)
+        lines += ["", f"![Generated images of {method}, one row a species]({picture})"]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=ROOT / "results")
+    parser.add_argument("--name", required=True, help="of the pictures")
+    parser.add_argument("--title", required=True)
+    parser.add_argument("--wall", type=float, required=True, help="wall time of the whole run in s")
+    parser.add_argument("--command", required=True)
+    given = parser.parse_args()
+    put(PAGE, HEAD, given.title, section(given.results, given.name, given.title, given.wall, given.command))
+    print(f"wrote {PAGE.name}: {given.title}")
