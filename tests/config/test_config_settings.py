@@ -76,8 +76,9 @@ def test_every_setting_says_what_it_does():
     pytest.param({"collection": {"source": "folder"}}, ["collection.folder.path"], id="folder without a folder"),
     pytest.param({"diffusion": {"levels": ["species"]}}, ["'taxadiffusion' guides", "Add a coarser level"], id="nothing coarser"),
     pytest.param({"diffusion": {"null_probability": 0}}, ["'cfg' needs a trained null", "Raise it"], id="cfg without null"),
+    pytest.param({"diffusion": {"channels": [8] * 6}}, ["must be divisible by 64", "fewer channels"], id="too many channels"),
     pytest.param({"classification": {"arms": ["fake"]}}, ["'fake' is no arm", "real+<method>"], id="no arm"),
-    pytest.param({"collection": {"size": 33}}, ["multiple of 8", "(got 33)"], id="size that cannot be halved"),
+    pytest.param({"collection": {"size": 33}}, ["multiple of 32", "(got 33)"], id="size that cannot be halved"),
     pytest.param(
         {"guidance": {"taxadiffusion": {"interval": [0.8, 0.2]}}}, ["0 <= first < last <= 1"], id="interval backwards"
     ),

@@ -81,8 +81,8 @@ class Collection(Section):
     )
     size: int = Field(
         32,
-        ge=16,
-        multiple_of=8,
+        ge=32,
+        multiple_of=32,
         description="Side in px at which the generator works; images are cropped square and resized.",
     )
     simulated: Simulated = Simulated()

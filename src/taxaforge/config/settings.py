@@ -75,10 +75,11 @@ class Settings(Section):
                 )
         if self.semantics.source == "pretrained" and not self.semantics.pretrained:
             raise ValueError("semantics.source is 'pretrained', so semantics.pretrained must name an open_clip model.")
-        if self.collection.size % 2 ** (len(self.diffusion.channels) - 1):
+        coarsest = 2 ** len(self.diffusion.channels)  # the finest channels stand on 2 x 2 px, each further one halves
+        if self.diffusion.backbone == "small" and self.collection.size % coarsest:
             raise ValueError(
-                f"collection.size ({self.collection.size}) must be divisible by {2 ** (len(self.diffusion.channels) - 1)}: "
-                f"diffusion.channels has {len(self.diffusion.channels)} entries, each after the first halves the image."
+                f"collection.size ({self.collection.size}) must be divisible by {coarsest}, because diffusion.channels has "
+                f"{len(self.diffusion.channels)} entries. Use fewer channels or a larger size."
             )
         return self
 
