@@ -9,10 +9,9 @@ where they are, and so do weights trained on them.
 
 import argparse
 import shutil
-import subprocess
 from pathlib import Path
 
-from rules import number, put, rows
+from rules import commit_of, number, put, rows
 from taxaforge import tables
 from taxaforge.evaluation.schema import ACCURACY, COMPARISONS, IMAGES, VERDICT
 
@@ -42,9 +41,7 @@ def section(results: Path, name: str, title: str, wall: float, command: str) -> 
     }
     compared = [r for r in tables.read(COMPARISONS, evaluation / "comparisons.csv") if r["scope"] == "all"]
     verdicts = {r["method"]: r for r in tables.read(VERDICT, evaluation / "verdict.csv") if r["scope"] == "all"}
-    commit = subprocess.run(
-        ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-    ).stdout.strip()
+    commit = commit_of(results)
     peak = max(row[5] for row in rows(results)) / 1024
     lines = [
         f"## {title}", "",

@@ -40,11 +40,15 @@ def number(value: object) -> float:
     return float(value) if isinstance(value, (int, float)) else 0.0
 
 
+def commit_of(results: Path) -> str:
+    """The commit of the checkout that a run's results lie in."""
+    asked = ["git", "-C", str(results.resolve().parent), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(asked, capture_output=True, text=True).stdout.strip()
+
+
 def section(results: Path, title: str, wall: float, command: str) -> str:
     table = rows(results)
-    commit = subprocess.run(
-        ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-    ).stdout.strip()
+    commit = commit_of(results)
     lines = [
         f"## {title}",
         "",
