@@ -4,9 +4,11 @@ import json
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 
@@ -109,6 +111,28 @@ def test_conda_environments_use_the_pinned_versions():
 def test_constraints_name_versions_and_no_addresses():
     lines = (ROOT / "envs/constraints.txt").read_text().splitlines()
     assert all(re.fullmatch(r"#.*|[\w.-]+==[\w.+!-]+", line) for line in lines)
+
+
+def needed(name: str, extras: frozenset[str], found: set[str]) -> None:
+    """Adds every distribution that one needs, and what those need, to `found`."""
+    for line in metadata.requires(name) or []:
+        requirement = Requirement(line)
+        wanted = [{"extra": extra} for extra in extras or {""}]
+        if requirement.marker and not any(requirement.marker.evaluate(environment) for environment in wanted):
+            continue
+        other = requirement.name.lower().replace("_", "-").replace(".", "-")
+        if other not in found or requirement.extras:
+            found.add(other)
+            needed(requirement.name, frozenset(requirement.extras), found)
+
+
+def test_every_package_that_is_installed_for_the_project_has_its_version_pinned():
+    lines = (ROOT / "envs/constraints.txt").read_text().splitlines()
+    pins = {re.split("==", line)[0].lower().replace("_", "-").replace(".", "-") for line in lines if "==" in line}
+    found: set[str] = set()
+    needed("taxaforge", frozenset({"test"}), found)
+    assert len(found) > 100
+    assert found - pins - {"taxaforge"} == set()
 
 
 def test_rule_files_and_adapters_stay_small():
