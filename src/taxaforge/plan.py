@@ -49,7 +49,7 @@ def fetch_images(s: Settings, w: Wildcards) -> Node:
     settings = {
         "source": source,
         "settings": dump(getattr(s.collection, source)),
-        "taxonomy": {"checklist": s.taxonomy.checklist, "contact": s.taxonomy.contact, "tries": s.taxonomy.tries},
+        "taxonomy": dump(s.taxonomy, "snapshot") if source == "gbif" else {},
         "seed": s.run.seed,
     }
     files = {"collection.folder.table": folder.table} if source == "folder" else {}
