@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "first-results.md"
 HEAD = """# First results
 
-What the whole path gave, once, on two collections; one run each, so these are examples of what a report says, not
-claims about methods. Intervals are 95 %. Written by `benchmarks/first_results.py`; the words below the tables by hand.
+What the whole path gave on two collections, one seed each; examples of what a report says, not claims about methods.
+How the default's settings were chosen, and on what, stands at the end. Intervals are 95 %. Written by `benchmarks/first_results.py`; the words below the tables by hand.
 """
 
 

@@ -20,8 +20,7 @@ def to_pixels(images: Tensor) -> np.ndarray:
 
 GAIN = 2.0
 """Latents of pixels are this times -1..1. Pictures spread about half as far as unit noise, and a schedule made
-for unit variance would spend most of its steps where they have long drowned: the factor that mattered most for
-a short training (a VAE's `scaling_factor` does the same)."""
+for unit variance would spend most of its steps where they have long drowned (a VAE's `scaling_factor` does the same)."""
 
 
 class PixelCodec(nn.Module):
