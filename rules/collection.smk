@@ -6,14 +6,16 @@ rule fetch_images:
 
     candidates   one row an image asked for; errorCode is "" where it was had
     images       <first two digits>/<sha256>.<suffix>
+    origin       what was asked of whom: counts, and the DOI of a download
     """
     input:
-        unpack(source_table),
+        unpack(source_tables),
         classes="results/taxonomy/classes.json",
         taxa="results/taxonomy/taxa.parquet",
     output:
         candidates="results/collection/candidates.parquet",
         images=directory("results/collection/images"),
+        origin="results/collection/origin.json",
     log:
         "results/logs/fetch_images/job.log",
     benchmark:
@@ -34,19 +36,51 @@ rule fetch_images:
         "../scripts/fetch_images.py"
 
 
+rule embed_images:
+    """Features of every image, for near-duplicates and outliers that hashes cannot see. Only where a model is set."""
+    input:
+        unpack(embedding_weights),
+        candidates="results/collection/candidates.parquet",
+        images="results/collection/images",
+    output:
+        features="results/collection/features.npy",
+        index="results/collection/features.json",
+    log:
+        "results/logs/embed_images/job.log",
+    benchmark:
+        "results/benchmarks/embed_images/job.jsonl"
+    conda:
+        "../envs/torch.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=4000,
+        runtime="12h",
+        gpu=GPUS,
+    params:
+        cfg=settings_of("embed_images"),
+        key=key_of("embed_images"),
+    message:
+        "Features of all images ({params.cfg[model]})"
+    script:
+        "../scripts/embed_images.py"
+
+
 rule curate_images:
     """Accept each image, or give the first reason against it.
 
     metadata     accepted images with size, hash and duplicate set
     rejections   the others, each with its reason
+    duplicates   every image of a set of duplicates, kept or not
     ledger       counts; in = kept + every reason
     """
     input:
+        unpack(features),
         candidates="results/collection/candidates.parquet",
         images="results/collection/images",
     output:
         metadata="results/collection/metadata.parquet",
         rejections="results/collection/rejections.csv",
+        duplicates="results/collection/duplicates.parquet",
         ledger="results/collection/ledger.json",
     log:
         "results/logs/curate_images/job.log",
@@ -54,6 +88,7 @@ rule curate_images:
         "results/benchmarks/curate_images/job.jsonl"
     conda:
         "../envs/data.yaml"
+    threads: THREADS
     resources:
         mem_mb=2000,
         runtime="4h",
@@ -67,17 +102,21 @@ rule curate_images:
 
 
 rule split_images:
-    """Deal whole observation groups to train, validation, test and reserve; fail where one would cross.
+    """Deal whole groups of related images to train, validation, test and reserve; fail where one would cross.
 
     splits    one row an image: split and group
-    leakage   links that cross a pair of splits, all zero
+    leakage   links that cross a pair of splits; those that the unit forbids are zero
+    tail      what each species got, and what it lacks
     """
     input:
+        unpack(previous_split),
         metadata="results/collection/metadata.parquet",
+        duplicates="results/collection/duplicates.parquet",
         classes="results/taxonomy/classes.json",
     output:
         splits="results/collection/splits.parquet",
         leakage="results/collection/leakage.csv",
+        tail="results/collection/tail.csv",
     log:
         "results/logs/split_images/job.log",
     benchmark:

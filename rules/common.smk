@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 from taxaforge.config.settings import dump, load
 from taxaforge.driver import announce, ship_after_error
 from taxaforge.errors import TaxaforgeError
-from taxaforge.plan import SPLITS, Plan, arms_and_seeds, methods_of, stages
+from taxaforge.plan import SPLITS, VIEWS, Plan, arms_and_seeds, methods_of, resolve_taxa, source_files, stages
 
 try:
     CFG = load(config)
@@ -33,6 +33,7 @@ GPUS = CFG.runtime.gpus
 
 wildcard_constraints:
     split="|".join(SPLITS),
+    view="|".join(VIEWS),
     stage="|".join(map(re.escape, STAGES)),
     method="|".join(map(re.escape, METHODS)) or "none",
     shard=r"\d+",

@@ -2,16 +2,31 @@
 
 
 def taxonomy_files(wildcards):
-    """The species list, and the offline taxonomy where it is the source."""
-    files = {"taxa": PLAN.locate(CFG.taxa.path)}
-    if CFG.taxonomy.source == "snapshot":
-        files["snapshot"] = PLAN.locate(CFG.taxonomy.snapshot)
-    return files
+    """The species list, the offline taxonomy where one is the source, and a person's decisions."""
+    settings = {"taxa": "taxa.path", **{name: f"taxonomy.{name}" for name in ("snapshot", "archive", "overrides")}}
+    files = resolve_taxa(CFG, {}).files
+    return {name: PLAN.locate(files[setting]) for name, setting in settings.items() if setting in files}
 
 
-def source_table(wildcards):
-    """The user's table of photographs, where the folder source reads one."""
-    return {"table": PLAN.locate(CFG.collection.folder.table)} if CFG.collection.source == "folder" else {}
+def source_tables(wildcards):
+    """The user's tables that the source reads."""
+    return {setting.rpartition(".")[2]: PLAN.locate(path) for setting, path in source_files(CFG).items()}
+
+
+def features(wildcards):
+    """Features of the images, where a model for them is set."""
+    return {"features": "results/collection/features.npy"} if CFG.collection.embedding.model else {}
+
+
+def embedding_weights(wildcards):
+    """The local weights of that model, if any."""
+    weights = CFG.collection.embedding.weights
+    return {"weights": PLAN.locate(weights)} if weights else {}
+
+
+def previous_split(wildcards):
+    """An earlier split that is to be continued, if any."""
+    return {"previous": PLAN.locate(CFG.split.previous)} if CFG.split.previous else {}
 
 
 def semantics_model(wildcards):
@@ -38,6 +53,7 @@ def predictions(wildcards):
 def cost_jobs(wildcards):
     """Every job before the report with its benchmark file, for the ledger."""
     once = ["resolve_taxa", "fetch_images", "curate_images", "split_images", "train_semantics", "encode_texts"]
+    once += ["embed_images"] * bool(CFG.collection.embedding.model)
     once += ["train_judge", "measure_images"]
     many = [("pack_split", {"split": split}) for split in SPLITS]
     many += [("train_stage", {"stage": stage}) for stage in STAGES]

@@ -1,10 +1,14 @@
 """One target a phase: `snakemake taxonomy`, `collection`, `generator`, `images`, `classifiers`, `scores`, `report`."""
 
-TAXONOMY = collect("results/taxonomy/{table}", table=["taxa.parquet", "review.csv", "classes.json"])
+TAXONOMY = collect(
+    "results/taxonomy/{table}", table=["taxa.parquet", "review.csv", "classes.json", "collisions.csv", "provenance.csv"]
+)
 COLLECTION = collect(
     "results/collection/{table}",
-    table=["metadata.parquet", "splits.parquet", "rejections.csv", "leakage.csv", "ledger.json", "images"],
+    table=["metadata.parquet", "splits.parquet", "rejections.csv", "leakage.csv", "tail.csv", "ledger.json", "images"]
+    + ["metadata.csv", "ATTRIBUTION.csv", "derived_dataset.csv", "README.md", "croissant.json"],
 )
+CHOSEN_VIEWS = collect("results/collection/views/{view}", view=CFG.collection.views)
 PACKS = collect("results/collection/packs/{split}.npy", split=SPLITS)
 GENERATOR = collect("results/diffusion/{stage}", stage=STAGES)
 IMAGES = collect("results/images/{method}/{file}", method=METHODS, file=["metadata.parquet", "kept.npy"])
@@ -19,6 +23,7 @@ TRACKING = ["results/tracking/shipped.json"] if CFG.tracking.enabled else []
 localrules:
     taxonomy,
     collection,
+    views,
     generator,
     images,
     classifiers,
@@ -38,6 +43,13 @@ rule collection:
     input:
         COLLECTION,
         PACKS,
+        CHOSEN_VIEWS,
+
+
+rule views:
+    """The collection in every other layout."""
+    input:
+        collect("results/collection/views/{view}", view=VIEWS),
 
 
 rule generator:

@@ -4,9 +4,12 @@
 rule resolve_taxa:
     """Give every name of the list one accepted species, or a place in the review list.
 
-    taxa      one row a name as written, with status, lineage and reason
-    review    the names without a species, with candidates
-    classes   the accepted species with their lineages; their order is the class order of the run
+    taxa         one row a name as written, with status, lineage and reason
+    review       the names without a species, with candidates
+    classes      the accepted species with their lineages; their order is the class order of the run
+    collisions   rows of the list that became the same species
+    provenance   every answer that was used: release, time, digest
+    ledger       counts; in = sum over statuses
     """
     input:
         unpack(taxonomy_files),
@@ -14,6 +17,9 @@ rule resolve_taxa:
         taxa="results/taxonomy/taxa.parquet",
         review="results/taxonomy/review.csv",
         classes="results/taxonomy/classes.json",
+        collisions="results/taxonomy/collisions.csv",
+        provenance="results/taxonomy/provenance.csv",
+        ledger="results/taxonomy/ledger.json",
     log:
         "results/logs/resolve_taxa/job.log",
     benchmark:

@@ -9,9 +9,13 @@ with job(snakemake) as run:
     curate(
         candidates=files.candidates,
         images=files.images,
+        features=files.get("features"),
         cfg=params.cfg,
+        seed=params.cfg["seed"],
+        workers=snakemake.threads,
         out_metadata=out.metadata,
         out_rejections=out.rejections,
+        out_duplicates=out.duplicates,
         out_ledger=out.ledger,
         log=run.log,
     )

@@ -5,13 +5,14 @@ from taxaforge.adapter import job
 with job(snakemake) as run:
     from taxaforge.taxonomy.resolve import resolve
 
-    files, out, params = snakemake.input, snakemake.output, snakemake.params
+    files = snakemake.input
     resolve(
         taxa=files.taxa,
         snapshot=files.get("snapshot"),
-        cfg=params.cfg,
-        out_taxa=out.taxa,
-        out_review=out.review,
-        out_classes=out.classes,
+        archive=files.get("archive"),
+        overrides=files.get("overrides"),
+        cfg=snakemake.params.cfg,
+        network=run.network,
+        **{f"out_{name}": path for name, path in snakemake.output.items()},
         log=run.log,
     )

@@ -8,11 +8,14 @@ with job(snakemake) as run:
     files, out, params = snakemake.input, snakemake.output, snakemake.params
     split(
         metadata=files.metadata,
+        duplicates=files.duplicates,
+        previous=files.get("previous"),
         classes=files.classes,
         split=params.cfg["split"],
         protocol=params.cfg["protocol"],
         seed=params.cfg["seed"],
         out_splits=out.splits,
         out_leakage=out.leakage,
+        out_tail=out.tail,
         log=run.log,
     )

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import runpy
 import sys
 from importlib import import_module
@@ -11,6 +12,7 @@ import pytest
 from snakemake.iocontainers import Namedlist
 
 from taxaforge.adapter import job
+from taxaforge.config.settings import load
 from taxaforge.errors import TaxaforgeError
 from taxaforge.files import read_lines
 from taxaforge.lineage import plain
@@ -38,6 +40,7 @@ def workdir(tmp_path, monkeypatch):
     monkeypatch.setenv(
         "TAXAFORGE_RUNTIME", json.dumps({"device": "cpu", "micro_batch": 8, "tracking_uri": "sqlite:///a.db"})
     )
+    monkeypatch.setenv("TAXAFORGE_NETWORK", json.dumps(load({}).network.model_dump()))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return tmp_path
 
@@ -120,14 +123,20 @@ def test_an_adapter_is_short_and_names_a_function_that_exists(path):
     assert f"rule {path.stem} " in text.splitlines()[0]
 
 
-WILDCARDS = {"split": "train", "stage": "genus", "method": "cfg", "shard": "1", "arm": "real+cfg", "seed": "2"}
+WILDCARDS = {
+    "split": "train",
+    "stage": "genus",
+    "method": "cfg",
+    "shard": "1",
+    "arm": "real+cfg",
+    "seed": "2",
+    "view": "coco",
+}
 
 
 @pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: path.stem)
 def test_an_adapter_calls_its_function_with_arguments_it_takes(path, workdir, monkeypatch):
     """Runs the real adapter on a fake job, with the function replaced by one that only checks its arguments."""
-    from taxaforge.config.settings import load
-
     module, name = path.read_text().splitlines()[0].strip('"').split(" -> ")[1].rsplit(".", 1)
     function, calls = getattr(import_module(module), name), []
 
@@ -141,19 +150,28 @@ def test_an_adapter_calls_its_function_with_arguments_it_takes(path, workdir, mo
     assert len(calls) == 1
 
 
+def declared(rule: str, directive: str) -> list[str]:
+    """Names under a directive of a rule, from the text of the rules."""
+    text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
+    block = re.search(rf"^rule {rule}:.*?^    {directive}:\n(.*?)^    \w", text, re.M | re.S).group(1)
+    return re.findall(r"^        (\w+)=", block, re.M)
+
+
 def fake_job(rule: str, cfg: dict) -> FakeSnakemake:
     """A job with every named file that any rule declares; adapters take what is theirs."""
     one = {
         name: f"{name}.x"
-        for name in ["taxa", "snapshot", "classes", "candidates", "images", "metadata", "splits", "train", "index", "texts", "names", "model", "init", "validation", "real", "reserve", "test", "judge", "table", "comparisons", "accuracy", "verdict", "cost", "figures", "review", "rejections", "ledger", "leakage", "semantics"]
+        for name in ["taxa", "snapshot", "classes", "candidates", "images", "metadata", "splits", "train", "index", "texts", "names", "model", "init", "validation", "real", "reserve", "test", "judge", "table", "comparisons", "accuracy", "verdict", "cost", "figures", "review", "rejections", "ledger", "leakage", "semantics", "duplicates", "features", "origin", "archive", "overrides"]
     }  # fmt: skip
     many = {name: [f"{name}0.x", f"{name}1.x"] for name in ("shards", "kept", "predictions", "synthetic", "stages")}
-    out = {name: f"out_{name}.x" for name in ["taxa", "review", "classes", "candidates", "images", "metadata", "rejections", "ledger", "splits", "leakage", "pixels", "index", "model", "texts", "kept", "sheet", "history", "summary", "predictions", "metrics", "table", "figures", "page", "marker"]}  # fmt: skip
+    out = {name: f"out_{name}.x" for name in declared(rule, "output")}
     params = {
         "cfg": cfg, "folder": "photos", "methods": ["cfg", "taxadiffusion"], "stages": ["base", "order"], "jobs": [],
         "arm_seeds": [{"arm": "real", "seed": "0"}, {"arm": "real", "seed": "1"}],
     }  # fmt: skip
     many["weights"] = []
+    if rule == "describe_collection":
+        one, many = {name: f"{name}.x" for name in declared(rule, "input")}, {}
     if rule == "decide_verdict":
         many["metadata"] = [one.pop("metadata"), "metadata1.x"]
     if rule == "write_report":

@@ -54,6 +54,11 @@ class Run:
         return os.environ.get("TAXAFORGE_COMMIT", "unknown")
 
     @property
+    def network(self) -> dict:
+        """Section `network`, and whether to stay offline."""
+        return json.loads(os.environ["TAXAFORGE_NETWORK"])
+
+    @property
     def invocation(self) -> str:
         """Names this invocation of the workflow."""
         return os.environ.get("TAXAFORGE_INVOCATION", "by-hand")

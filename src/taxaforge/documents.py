@@ -5,6 +5,7 @@
 
 from pathlib import Path
 
+from taxaforge.collection import attribution, manifest
 from taxaforge.collection import schema as collection
 from taxaforge.config.document import default_yaml, reference, schema_json
 from taxaforge.config.settings import Settings
@@ -18,11 +19,18 @@ ROOT = Path(__file__).parents[2]
 TABLES = {
     "results/taxonomy/taxa.parquet": taxonomy.TAXA,
     "results/taxonomy/review.csv": taxonomy.REVIEW,
+    "results/taxonomy/collisions.csv": taxonomy.COLLISIONS,
+    "results/taxonomy/provenance.csv": taxonomy.PROVENANCE,
     "results/collection/candidates.parquet": collection.CANDIDATES,
     "results/collection/metadata.parquet": collection.METADATA,
     "results/collection/rejections.csv": collection.REJECTIONS,
+    "results/collection/duplicates.parquet": collection.DUPLICATES,
     "results/collection/splits.parquet": collection.SPLITS,
     "results/collection/leakage.csv": collection.LEAKAGE,
+    "results/collection/tail.csv": collection.TAIL,
+    "results/collection/metadata.csv": manifest.PUBLISHED,
+    "results/collection/ATTRIBUTION.csv": attribution.ATTRIBUTION,
+    "results/collection/derived_dataset.csv": attribution.DERIVED,
     "results/images/<method>/metadata.parquet": guidance.IMAGES,
     "results/classifiers/<arm>/seed<n>/predictions.parquet": evaluation.PREDICTIONS,
     "results/evaluation/images.csv": evaluation.IMAGES,

@@ -24,6 +24,7 @@ def announce(settings: Settings, root: Path, cores: int | None) -> None:
     """
     start = time.time()
     os.environ["TAXAFORGE_RUNTIME"] = json.dumps(dump(settings.runtime))
+    os.environ["TAXAFORGE_NETWORK"] = json.dumps({**dump(settings.network), "offline": settings.taxonomy.offline})
     os.environ["TAXAFORGE_CORES"] = str(cores or 0)
     os.environ["TAXAFORGE_COMMIT"] = git_commit(root)
     os.environ["TAXAFORGE_RUN_NAME"] = settings.run.name

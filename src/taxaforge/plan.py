@@ -18,6 +18,7 @@ Wildcards = Mapping[str, str]
 Job = tuple[str, Wildcards]
 
 SPLITS = ("train", "validation", "test", "reserve")
+VIEWS = ("imagefolder", "coco", "webdataset")
 
 
 @dataclass(frozen=True)
@@ -37,32 +38,65 @@ class MissingUserFile(TaxaforgeError):
 
 
 def resolve_taxa(s: Settings, w: Wildcards) -> Node:
+    source = s.taxonomy.source
+    settings = {"source": source, "accept": s.taxonomy.accept}
+    if source == "gbif":
+        settings |= {"checklist": s.taxonomy.checklist, "cross_check": s.taxonomy.cross_check}
     files = {"taxa.path": s.taxa.path}
-    if s.taxonomy.source == "snapshot":
-        files["taxonomy.snapshot"] = s.taxonomy.snapshot
-    return Node(dump(s.taxonomy, "snapshot"), files=files)
+    if source in ("snapshot", "archive"):
+        files[f"taxonomy.{source}"] = getattr(s.taxonomy, source)
+    if s.taxonomy.overrides:
+        files["taxonomy.overrides"] = s.taxonomy.overrides
+    return Node(settings, files=files)
 
 
 def fetch_images(s: Settings, w: Wildcards) -> Node:
     source = s.collection.source
-    folder = s.collection.folder
-    settings = {
-        "source": source,
-        "settings": dump(getattr(s.collection, source)),
-        "taxonomy": dump(s.taxonomy, "snapshot") if source == "gbif" else {},
-        "seed": s.run.seed,
-    }
-    files = {"collection.folder.table": folder.table} if source == "folder" else {}
-    return Node(settings, [("resolve_taxa", {})], files)
+    own = getattr(s.collection, source)
+    settings = {"source": source, "settings": dump(own), "seed": s.run.seed}
+    if source == "gbif":
+        settings["checklist"] = s.taxonomy.checklist
+    return Node(settings, [("resolve_taxa", {})], source_files(s))
+
+
+def source_files(s: Settings) -> dict[str, str]:
+    """Tables of the user that a source reads: setting -> path."""
+    source = s.collection.source
+    own = getattr(s.collection, source)
+    read = {"folder": ["table"] * (s.collection.folder.layout == "table") + ["names"], "gbif": ["archive"]}
+    return {f"collection.{source}.{name}": path for name in read.get(source, ()) if (path := getattr(own, name))}
+
+
+def embed_images(s: Settings, w: Wildcards) -> Node:
+    weights = s.collection.embedding.weights
+    files = {"collection.embedding.weights": weights} if weights else {}
+    return Node({"model": s.collection.embedding.model}, [("fetch_images", {})], files)
 
 
 def curate_images(s: Settings, w: Wildcards) -> Node:
-    return Node(dump(s.collection.quality), [("fetch_images", {})])
+    settings = {**dump(s.collection.quality), "cap": dump(s.collection.cap), "seed": s.run.seed}
+    if not s.collection.embedding.model:
+        return Node(settings, [("fetch_images", {})])
+    settings["near_duplicate"] = s.collection.embedding.near_duplicate
+    return Node(settings, [("fetch_images", {}), ("embed_images", {})])
 
 
 def split_images(s: Settings, w: Wildcards) -> Node:
-    settings = {"split": dump(s.split), "protocol": dump(s.protocol), "seed": s.run.seed}
-    return Node(settings, [("curate_images", {}), ("resolve_taxa", {})])
+    settings = {"split": dump(s.split, "previous"), "protocol": dump(s.protocol), "seed": s.run.seed}
+    files = {"split.previous": s.split.previous} if s.split.previous else {}
+    return Node(settings, [("curate_images", {}), ("resolve_taxa", {})], files)
+
+
+def describe_collection(s: Settings, w: Wildcards) -> Node:
+    source = s.collection.source
+    facts = {"name": s.run.name, "source": source, "split": split_images(s, w).settings["split"], "seed": s.run.seed}
+    if source == "gbif":
+        facts |= {"checklist": s.taxonomy.checklist, "licences": s.collection.gbif.licences}
+    return Node(facts, [("resolve_taxa", {}), ("fetch_images", {}), ("curate_images", {}), ("split_images", {})])
+
+
+def export_view(s: Settings, w: Wildcards) -> Node:
+    return Node({}, [("resolve_taxa", {}), ("fetch_images", {}), ("curate_images", {}), ("split_images", {})])
 
 
 def pack_split(s: Settings, w: Wildcards) -> Node:
@@ -222,7 +256,8 @@ def draw_figures(s: Settings, w: Wildcards) -> Node:
 
 
 def write_report(s: Settings, w: Wildcards) -> Node:
-    everything = {name: value for name, value in dump(s).items() if name not in ("runtime", "tracking")}
+    everything = {name: value for name, value in dump(s).items() if name not in ("runtime", "tracking", "network")}
+    del everything["taxonomy"]["offline"], everything["collection"]["views"]  # change nothing that the page shows
     return Node({"settings": everything}, [("draw_figures", {}), *draw_figures(s, w).after])
 
 
@@ -233,7 +268,8 @@ def ship_records(s: Settings, w: Wildcards) -> Node:
 RULES: dict[str, Callable[[Settings, Wildcards], Node]] = {
     rule.__name__: rule
     for rule in (
-        resolve_taxa, fetch_images, curate_images, split_images, pack_split, train_semantics, encode_texts, train_stage,
+        resolve_taxa, fetch_images, embed_images, curate_images, split_images, describe_collection, export_view, pack_split,
+        train_semantics, encode_texts, train_stage,
         generate_shard, gather_images, train_classifier, train_judge, score_classifier, measure_images,
         summarise_accuracy, compare_arms, decide_verdict, tally_cost, draw_figures, write_report, ship_records,
     )
@@ -278,7 +314,7 @@ class Plan:
 
     def check_files(self) -> None:
         """Raises MissingUserFile for the first file named in the settings that is not there."""
-        for rule in ("resolve_taxa", "fetch_images", "train_judge"):
+        for rule in ("resolve_taxa", "fetch_images", "embed_images", "split_images", "train_judge"):
             for setting, path in RULES[rule](self.settings, {}).files.items():
                 self._digest(setting, path)
 

@@ -6,15 +6,14 @@ import io
 import json
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from taxaforge import tables
 from taxaforge.collection.curate import NothingLeft, curate
-from taxaforge.collection.fetch import extension_of, fetch
+from taxaforge.collection.fetch import fetch
 from taxaforge.collection.pack import pack
+from taxaforge.collection.pictures import extension_of
 from taxaforge.collection.quality import first_reason
 from taxaforge.collection.schema import CANDIDATES, METADATA, REJECTIONS, SPLITS
 from taxaforge.collection.sources.folder import UnreadableTable
@@ -22,8 +21,12 @@ from taxaforge.collection.split import split
 from taxaforge.errors import TaxaforgeError
 from taxaforge.files import read_json
 from taxaforge.packs import Pack
+from taxaforge.taxonomy.schema import TAXA
 
-QUALITY = {"min_side": 24, "max_aspect": 4.0, "min_contrast": 4.0, "near_duplicate_bits": 16}
+QUALITY = {
+    "min_side": 24, "max_aspect": 4.0, "min_contrast": 4.0, "near_duplicate_bits": 16,
+    "cap": {"images_per_species": 0, "images_per_observer": 0},
+}  # fmt: skip
 SIMULATED = {
     "images_per_species": 12, "phylogenetic_signal": 1.0, "individual_sd": 0.3, "nuisance": 0.5, "images_per_observer": 2,
     "duplicate_share": 0.25,
@@ -96,12 +99,16 @@ def photographs(tmp_path, classes):
         csv.writer(file).writerows(
             [("image", "scientificName", "recordedBy", "eventDate", "license", "caption"), *rows]
         )
-    taxa = {
-        "verbatimName": ["Inachis io", "Vanessa cardui", "Pieris sp."],
-        "species": ["Aglais io", "Vanessa cardui", "x"],
-        "label": [True, True, False],
-    }
-    pq.write_table(pa.table(taxa), tmp_path / "taxa.parquet")
+    blank = {name: None if column.nullable else "" for name, column in TAXA.columns.items()}
+    taxa = [("Inachis io", "Aglais io", True), ("Vanessa cardui", "Vanessa cardui", True), ("Pieris sp.", "x", False)]
+    tables.write(
+        TAXA,
+        [
+            blank | {"row": n, "verbatimName": v, "species": s, "label": label}
+            for n, (v, s, label) in enumerate(taxa, 1)
+        ],
+        tmp_path / "taxa.parquet",
+    )
     return {
         "classes": classes, "source": "folder", "cfg": {"path": str(base), "table": str(tmp_path / "table.csv")}, "seed": 0,
         "taxa": tmp_path / "taxa.parquet", "taxonomy": {}, "out_table": tmp_path / "c" / "candidates.parquet",
@@ -118,9 +125,12 @@ REASONS = {
 
 
 def curated(folder, cfg=QUALITY):
-    names = {"out_metadata": "metadata.parquet", "out_rejections": "rejections.csv", "out_ledger": "ledger.json"}
+    names = {
+        "out_metadata": "metadata.parquet", "out_rejections": "rejections.csv", "out_duplicates": "duplicates.parquet",
+        "out_ledger": "ledger.json",
+    }  # fmt: skip
     curate(
-        candidates=folder / "candidates.parquet", images=folder / "images", cfg=cfg,
+        candidates=folder / "candidates.parquet", images=folder / "images", cfg=cfg, seed=0,
         **{argument: folder / name for argument, name in names.items()},
     )  # fmt: skip
     kept = tables.read(METADATA, folder / "metadata.parquet")
@@ -154,6 +164,50 @@ def test_files_are_stored_under_their_content_and_what_is_known_stays_with_them(
     )
     assert lying["recordedBy"] is None
     assert not list((tmp_path / "c").rglob("*.part"))
+
+
+def test_photographs_stay_the_photographers_own(tmp_path, photographs):
+    """A later edit of an original must not reach into the collection: it is a copy, not a second name."""
+    fetch(**photographs)
+    rows = {row["identifier"]: row for row in tables.read(CANDIDATES, photographs["out_table"])}
+    (tmp_path / "photos/good.png").write_bytes(b"edited")
+    stored = (tmp_path / "c" / rows["good.png"]["file_name"]).read_bytes()
+    assert hashlib.sha256(stored).hexdigest() == rows["good.png"]["sha256"]
+
+
+def test_what_an_earlier_or_a_killed_run_left_is_gone(tmp_path, photographs):
+    base = tmp_path / "c"
+    for left in ("images/ab/old.png", ".images.99.part/ab/half.png", ".candidates.parquet.99.part"):
+        (base / left).parent.mkdir(parents=True, exist_ok=True)
+        (base / left).write_bytes(b"old")
+    fetch(**photographs)
+    rows = tables.read(CANDIDATES, photographs["out_table"])
+    files = {path.relative_to(base).as_posix() for path in base.rglob("*") if path.is_file()}
+    assert files == {"candidates.parquet"} | {row["file_name"] for row in rows if row["file_name"]}
+
+
+def test_a_vernacular_name_means_its_species_unless_two_have_it(tmp_path, photographs):
+    taxa = [
+        ("Inachis io", "Aglais io", "Peacock", True),
+        ("Vanessa cardui", "Vanessa cardui", "Painted  lady", True),
+        ("Cynthia cardui", "Vanessa cardui", "Peacock", True),
+        ("Painted", "Aglais io", "Vanessa cardui", True),
+        ("Pieris sp.", "Aglais io", "White", False),
+    ]
+    blank = {name: None if column.nullable else "" for name, column in TAXA.columns.items()}
+    rows = [
+        blank | {"row": n, "verbatimName": v, "species": s, "vernacularName": c, "label": label}
+        for n, (v, s, c, label) in enumerate(taxa, 1)
+    ]
+    tables.write(TAXA, rows, photographs["taxa"])
+    names = {"good.png": "Painted lady", "lying.jpg": "Peacock", "twice.png": "White", "both1.png": "Vanessa cardui"}
+    lines = [f"{image},{name}\n" for image, name in names.items()]
+    (tmp_path / "table.csv").write_text("image,scientificName\n" + "".join(lines))
+    fetch(**photographs)
+    found = tables.read(CANDIDATES, photographs["out_table"])
+    assert {row["identifier"]: row["scientificName"] for row in found} == {
+        "good.png": "Vanessa cardui", "both1.png": "Vanessa cardui",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("change, message", [
@@ -220,9 +274,10 @@ def test_from_drawing_to_packs(tmp_path, classes):
     )
     curated(folder)
     split(
-        metadata=folder / "metadata.parquet", classes=classes, seed=0, protocol={"kind": "few_shot", "shots": 4},
-        split={"unit": "group", "test": 3, "validation": 2, "reserve": 0}, out_splits=folder / "splits.parquet",
-        out_leakage=folder / "leakage.csv",
+        metadata=folder / "metadata.parquet", duplicates=folder / "duplicates.parquet", classes=classes, seed=0,
+        protocol={"kind": "few_shot", "shots": 4},
+        split={"unit": "event", "test": 3, "validation": 2, "reserve": 0, "short": "stop", "cut": "", "block_km": 50.0},
+        out_splits=folder / "splits.parquet", out_leakage=folder / "leakage.csv", out_tail=folder / "tail.csv",
     )  # fmt: skip
     rows = {row["identifier"]: row for row in tables.read(METADATA, folder / "metadata.parquet")}
     parts = {row["identifier"]: row for row in tables.read(SPLITS, folder / "splits.parquet")}

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 REPORTING = Counter({"draw_figures": 1, "write_report": 1, "ship_records": 1})
 JUDGING = Counter({"measure_images": 1, "decide_verdict": 1, "tally_cost": 1}) + REPORTING
+OPTIONAL = {"embed_images", "export_view"}  # only where a model or a view is set
 SCORING = Counter({"summarise_accuracy": 1, "compare_arms": 1})
 
 
@@ -97,6 +98,45 @@ def test_runtime_knobs_rerun_nothing(planner):
     assert planner.rules({"runtime": RUNTIME}) == {}
 
 
+NETWORK = {
+    "contact": "a@b.org", "timeout_s": 1.0, "tries": 2, "requests_per_second": 1.0, "store": "elsewhere", "reuse_days": 0.0,
+    "image_requests_per_second": 1.0, "image_workers": 2, "allow_private_hosts": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("source", ["simulated", "gbif"])
+def test_how_the_network_is_asked_reruns_nothing(planner, source):
+    assert set(NETWORK) == set(Settings().network.model_dump()), "a new knob belongs into this test"
+    config = {"collection": {"source": source}, "taxonomy": {"source": "gbif"}}
+    planner.finish(config)
+    changed = {"collection": {"source": source}, "taxonomy": {"source": "gbif", "offline": True}, "network": NETWORK}
+    assert planner.rules(changed) == {}
+
+
+def test_another_policy_judges_names_again_and_so_may_change_all(planner):
+    rules = planner.rules({"taxonomy": {"accept": ["exact_accepted"]}})
+    assert set(rules) == set(RULES) - OPTIONAL
+
+
+def test_gbifs_settings_matter_only_where_gbif_is_asked(planner):
+    config = {
+        "taxonomy": {"checklist": "gbif_backbone", "cross_check": False},
+        "collection": {"gbif": {"images_per_species": 7}},
+    }
+    assert planner.rules(config) == Counter({"write_report": 1, "ship_records": 1})  # the page lists all settings
+
+
+def test_a_cap_starts_at_curation(planner):
+    rules = planner.rules({"collection": {"cap": {"images_per_species": 50}}})
+    assert rules["curate_images"] == 1
+    assert not {"resolve_taxa", "fetch_images"} & set(rules)
+
+
+def test_an_embedding_model_adds_its_rule_and_a_view_its_own_only(planner):
+    assert planner.rules({"collection": {"embedding": {"model": "test_resnet"}}})["embed_images"] == 1
+    assert planner.rules({"collection": {"views": ["coco"]}}) == Counter({"export_view": 1})
+
+
 @pytest.mark.parametrize("config", [
     pytest.param({"guidance": {"taxadiffusion": {"weak": "coarsest", "scale": Settings().guidance.cfg.scale}, "steps": 25}}, id="key order, defaults spelt out"),
     pytest.param({"diffusion": {"learning_rate": f"{Settings().diffusion.learning_rate:e}"}}, id="a number that YAML 1.1 reads as text"),
@@ -111,7 +151,7 @@ def test_an_edited_species_list_reruns_everything(planner, tmp_path):
     names.write_text((ROOT / "config/taxa/default.csv").read_text() + "\n")
     rules = planner.rules({"taxa": {"path": str(names)}})
     assert rules["resolve_taxa"] == 1
-    assert set(rules) == set(RULES)
+    assert set(rules) == set(RULES) - OPTIONAL
 
 
 def test_a_failed_retraining_never_leaves_an_old_score_standing(planner):
@@ -154,7 +194,15 @@ def rules_that_reach(module: str) -> set[str]:
 def after(rules: set[str]) -> set[str]:
     """Those rules and everything that hangs on them, from the plan's own edges."""
     settings, reached = load({}), set(rules)
-    wildcards = {"split": "train", "stage": "species", "method": "cfg", "shard": "0", "arm": "real+cfg", "seed": "0"}
+    wildcards = {
+        "split": "train",
+        "stage": "species",
+        "method": "cfg",
+        "shard": "0",
+        "arm": "real+cfg",
+        "seed": "0",
+        "view": "coco",
+    }
     while True:
         more = {
             rule for rule, node in RULES.items()
@@ -176,7 +224,7 @@ def test_editing_a_module_reruns_exactly_the_rules_that_import_it(edited, tmp_pa
     file.write_text(file.read_text() + "\nEDITED = 1\n")
     forget_code()
     assert rules_that_reach(module), f"no rule imports {module}: the test watches nothing"
-    assert set(planner.rules()) == after(rules_that_reach(module))
+    assert set(planner.rules()) == after(rules_that_reach(module)) - OPTIONAL
 
 
 def test_comments_docstrings_and_formatting_rerun_nothing(edited, make_planner):
@@ -189,9 +237,13 @@ def test_comments_docstrings_and_formatting_rerun_nothing(edited, make_planner):
     assert planner.rules() == {}
 
 
-def test_the_plans_edges_are_snakemakes_edges(planner):
-    settings = load(yaml.safe_load((ROOT / "config/config.yaml").read_text()))
-    for (rule, *wildcards), before in planner.edges().items():
+@pytest.mark.parametrize("extra", [
+    pytest.param({}, id="default"),
+    pytest.param({"collection": {"embedding": {"model": "test_resnet"}, "views": ["coco"]}}, id="with embedding and view"),
+])  # fmt: skip
+def test_the_plans_edges_are_snakemakes_edges(planner, extra):
+    settings = load(yaml.safe_load((ROOT / "config/config.yaml").read_text()) | extra)
+    for (rule, *wildcards), before in planner.edges(extra).items():
         planned = {(r, *sorted(w.items())) for r, w in RULES[rule](settings, dict(wildcards)).after}
         assert before <= planned, f"{rule} reads results that are not in its key"
         # A key may cover more than what is read directly, but nothing that is not upstream at all.
@@ -213,6 +265,7 @@ def test_no_job_that_trains_draws_or_selects_reads_labels_of_all_splits(planner)
     assert readers <= {
         "curate_images",
         "split_images",
+        "describe_collection",
         "pack_split",
         "draw_figures",
         "write_report",
@@ -223,7 +276,15 @@ def test_no_job_that_trains_draws_or_selects_reads_labels_of_all_splits(planner)
 
 def test_params_are_plain_values_that_snakemake_compares_well():
     plan = Plan(Settings(), ROOT)
-    wildcards = {"split": "train", "stage": "genus", "method": "cfg", "shard": "0", "arm": "real+cfg", "seed": "0"}
+    wildcards = {
+        "split": "train",
+        "stage": "genus",
+        "method": "cfg",
+        "shard": "0",
+        "arm": "real+cfg",
+        "seed": "0",
+        "view": "coco",
+    }
     for rule in RULES:
         value = plan.cfg(rule)(wildcards)
         assert value == lineage.plain(value)

@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from taxaforge.taxonomy.names import authors_differ, edits, normalise, parse, stem
+from taxaforge.taxonomy.names import authors_differ, edits, fold, normalise, parse, stem
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,13 @@ from taxaforge.taxonomy.names import authors_differ, edits, normalise, parse, st
         pytest.param("Salix alba L. f.", "Salix alba", "species", "L. f.", id="filius is no forma"),
         ("Pieris japonica (Thunb.) D.Don ex G.Don", "Pieris japonica", "species", "(Thunb.) D.Don ex G.Don"),
         ("Ficus variegata Röding, 1798", "Ficus variegata", "species", "Röding, 1798"),
+        pytest.param("Polygonia c–album", "Polygonia c-album", "species", "", id="a long dash"),
+        pytest.param("Carex subg. Vignea remota", "Carex remota", "species", "", id="a subgenus by its marker"),
+        pytest.param("Aus d’orbignyi", "Aus d'orbignyi", "species", "", id="an apostrophe"),
+        pytest.param("Aus hybrida", "Aus hybrida", "species", "", id="hybrida is an epithet"),
+        pytest.param("May bellis", "May bellis", "species", "", id="May is no month here"),
+        pytest.param("'Aglais io", "Aglais io", "species", "", id="the mark a spreadsheet puts before text"),
+        pytest.param("Danaus Plexippus", "Danaus", "uninomial", "Plexippus", id="a capital letter is an author"),
     ],
 )
 def test_a_written_name_is_split_into_name_and_author(written, canonical, rank, author):
@@ -39,7 +46,8 @@ def test_a_written_name_is_split_into_name_and_author(written, canonical, rank, 
 
 
 @pytest.mark.parametrize(
-    "written", ["", "  ", "nan", "NaN", "NA", "n/a", "None", "null", r"\N", "-", "unknown", "\u200b", None]
+    "written",
+    ["", "  ", "nan", "NaN", "NA", "n/a", "None", "null", r"\N", "-", "unknown", "\u200b", None, "#N/A", "<NA>", "NaT"],
 )
 def test_null_tokens_are_no_names(written):
     assert parse(written).problem == "empty"
@@ -50,6 +58,9 @@ def test_null_tokens_are_no_names(written):
     [
         "BOLD:AAA1234", "SH1234567.08FU", "Tobacco mosaic virus", "Abaeis nicippe × Abaeis alter", "Abaeis nicippe x Abaeis alter",
         "×", "Salix × fragilis", "rufipes", "Xysticus 12", "A. io", "incertae sedis", "unidentified beetle", "12345",
+        "3.14", "1e5", "TRUE", "false", "2021-03-05", "05/03/2021", "5-Mar-2021", "Mar-05", "10:30 PM", "#REF!", "-7",
+        "Anas platyrhynchos hybrid", "+ Laburnocytisus adamii", "Rosa nothosubsp. alba", "Aus tobamovirus", "cf. Aglais io",
+        "? Aglais io", "Candidatus Phytoplasma asteris", "Salix ×fragilis",
     ],
 )  # fmt: skip
 def test_what_is_not_a_latin_species_name_is_excluded(written):
@@ -72,11 +83,53 @@ def test_what_is_not_a_latin_species_name_is_excluded(written):
         ("Colias hyale auct.", "Colias", "auct."),
         ("Colias hyale sensu Miller", "Colias", "sensu"),
         ("Colias hyale s.l.", "Colias", "s.l."),
+        ("Colias hyale?", "Colias", "hyale?"),
+        ("Colias ?", "Colias", "?"),
+        ("Colias n. sp.", "Colias", "sp."),
+        ("Colias gen. et sp. nov.", "Colias", "sp."),
+        ("Camponotus sp1", "Camponotus", "sp1"),
+        ("Camponotus sp.2", "Camponotus", "sp.2"),
+        ("Camponotus morphospecies 3", "Camponotus", "morphospecies"),
     ],
 )
 def test_open_nomenclature_leaves_only_the_genus(written, genus, qualifier):
     name = parse(written)
     assert (name.canonical, name.rank, name.qualifier, name.problem) == (genus, "uninomial", qualifier, "")
+
+
+@pytest.mark.parametrize(
+    "written, qualifier",
+    [
+        ("Malus domestica 'Gala'", "'Gala'"),
+        ("Malus domestica ‘Royal Gala’", "‘Royal Gala’"),
+        ("Malus domestica cv. Gala", "cv. Gala"),
+        ("Malus domestica subsp.", "subsp."),
+        ("Malus domestica Borkh. subsp.", "subsp."),
+        ("Malus domestica var.", "var."),
+    ],
+)
+def test_a_cultivar_or_an_unnamed_subspecies_is_its_species(written, qualifier):
+    name = parse(written)
+    assert (name.canonical, name.rank, name.qualifier) == ("Malus domestica", "species", qualifier)
+
+
+def test_the_marker_of_a_variety_is_kept_for_it_tells_it_from_a_subspecies():
+    names = [parse(f"Aus bus {marker} cus") for marker in ("var.", "subsp.", "")]
+    assert [name.marker for name in names] == ["var", "subsp", ""] and len({name.canonical for name in names}) == 1
+
+
+@pytest.mark.parametrize(
+    "written", ["Aus bus", "Aus bus-cus", "Aus bus minor", "Aus sp", "Aus var minor", "Aus f minor", "Aus near minor"]
+)
+def test_the_short_way_for_plain_names_gives_what_the_long_way_gives(written, monkeypatch):
+    short = parse(written)
+    monkeypatch.setattr("taxaforge.taxonomy.names.plain", lambda text: False)
+    assert parse(written) == short
+
+
+@pytest.mark.parametrize("a, b", [("Æglaïs", "aeglais"), ("Ørsted", "orsted"), ("Łukasz", "lukasz"), ("o’b", "o'b")])
+def test_letters_with_marks_and_ligatures_compare_equal(a, b):
+    assert fold(a) == fold(b)
 
 
 def test_composed_and_decomposed_accents_are_the_same_name():

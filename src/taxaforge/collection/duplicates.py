@@ -1,25 +1,15 @@
-"""Near duplicates: the same picture at another size, compression or mirrored."""
+"""Sets of pictures that are one picture, and which member of each stays."""
 
-from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-import numpy as np
-from PIL import Image
+from taxaforge.seeds import seed_of
 
-BITS = 256
+KINDS = ("exact", "pixel", "near", "embedding")
+"""Ties between two copies, the strongest first: equal bytes, equal pixels, hashes within a distance, similar features."""
 
-
-def difference_hash(grey: Image.Image) -> np.ndarray:
-    """256 bits: is a cell of a 16 x 17 thumbnail darker than its right neighbour?
-
-    Args:
-        grey: mode "L".
-    Returns:
-        (32,) uint8, packed bits. A recompressed or resized copy differs in few bits, another picture
-        in about 128.
-    """
-    cells = np.asarray(grey.resize((17, 16), Image.Resampling.BOX), dtype=np.int16)
-    return np.packbits(cells[:, :-1] < cells[:, 1:])
+FREEDOM = ("CC0", "CC-PDM", "CC-BY", "CC-BY-SA", "CC-BY-NC", "CC-BY-NC-SA", "CC-BY-ND", "CC-BY-NC-ND")
+"""Licences by what they allow, the freest first; any other comes last."""
 
 
 class Sets:
@@ -46,46 +36,56 @@ class Sets:
                 self.join(member, first.setdefault(key, member))
 
 
-def near_pairs(hashes: np.ndarray, mirrored: np.ndarray, bits: int) -> list[tuple[int, int]]:
-    """All pairs within a Hamming distance, mirror images included.
-
-    The hash is cut into bits + 1 bands: two hashes within `bits` agree in at least one of them, so
-    only pictures that share a band are compared (Manku et al. 2007). Close to linear while bands are
-    long; exact at any `bits`.
+def mark_sets(rows: Sequence[dict], ties: Mapping[str, Sequence[Hashable | None]]) -> None:
+    """Sets `qc_duplicate_set` and `qc_duplicate_kind` of every row; the kind is None for a picture without duplicates.
 
     Args:
-        hashes: (N, 32) uint8.
-        mirrored: (N, 32) uint8, hashes of the mirror images.
-        bits: largest distance, 0..255.
-    Returns:
-        sorted pairs (i, j), i < j.
+        rows: identifier.
+        ties: kind (of KINDS) -> for each row a key that it shares with exactly the rows it is tied to
+            by that kind, directly or through others; None: with no row.
     """
-    if not len(hashes):
-        return []
-    bands = np.array_split(np.arange(BITS), bits + 1)
-    plain, flipped = np.unpackbits(hashes, axis=1), np.unpackbits(mirrored, axis=1)
-    found = set()
-    for band in bands:
-        home: dict[bytes, list[int]] = defaultdict(list)
-        for i, key in enumerate(np.packbits(plain[:, band], axis=1)):
-            home[key.tobytes()].append(i)
-        for asked, keys in (
-            (hashes, np.packbits(plain[:, band], axis=1)),
-            (mirrored, np.packbits(flipped[:, band], axis=1)),
-        ):
-            for i, key in enumerate(keys):
-                others = home.get(key.tobytes(), ())
-                if len(others) < 1 + (asked is hashes):
-                    continue
-                others = np.array(others)
-                distance = np.bitwise_count(hashes[others] ^ asked[i]).sum(axis=1)
-                found.update((min(i, j), max(i, j)) for j in others[distance <= bits].tolist() if i != j)
-    return sorted(found)
-
-
-def duplicate_sets(identifiers: Sequence[str], pairs: Iterable[tuple[int, int]]) -> dict[str, str]:
-    """identifier -> name of its set; a picture without duplicates is a set of its own."""
+    identifiers = [row["identifier"] for row in rows]
     sets = Sets(identifiers)
-    for i, j in pairs:
-        sets.join(identifiers[i], identifiers[j])
-    return {identifier: sets.find(identifier) for identifier in identifiers}
+    for keys in ties.values():
+        sets.join_equal(zip(identifiers, keys, strict=True))
+    counts = {kind: Counter(keys) for kind, keys in ties.items()}
+    for i, row in enumerate(rows):
+        row["qc_duplicate_set"] = sets.find(row["identifier"])
+        row["qc_duplicate_kind"] = next(
+            (k for k in KINDS if k in ties and ties[k][i] is not None and counts[k][ties[k][i]] > 1), None
+        )
+
+
+def judge_sets(rows: Iterable[Mapping]) -> dict[str, str]:
+    """identifier -> reason, for the pictures to drop.
+
+    Of a set of one species the best stays, see `rank`. A set under two species is dropped whole: a
+    mixed scene or a wrong label, nobody can say.
+    """
+    members: dict[str, list[Mapping]] = defaultdict(list)
+    for row in rows:
+        members[row["qc_duplicate_set"]].append(row)
+    reasons = {}
+    for alike in members.values():
+        if len({row["scientificName"] for row in alike}) > 1:
+            reasons |= {row["identifier"]: "duplicate_of_two_species" for row in alike}
+            continue
+        best = min(alike, key=rank)
+        reasons |= {row["identifier"]: "duplicate" for row in alike if row is not best}
+    return reasons
+
+
+def rank(row: Mapping) -> tuple:
+    """Smaller is better: largest area, then freest licence, then a keyed hash that knows no order."""
+    return -row["img_width"] * row["img_height"], freedom(row["license"]), seed_of("keep", row["identifier"])
+
+
+def freedom(licence: str | None) -> int:
+    """Place in FREEDOM, whatever the version; unknown and closed licences come last.
+
+    >>> freedom("CC0-1.0"), freedom("CC-BY-NC-4.0"), freedom("LicenseRef-CC-BY-SA"), freedom(None)
+    (0, 4, 3, 8)
+    """
+    name = (licence or "").upper().removeprefix("LICENSEREF-").rstrip(".0123456789").rstrip("-")
+    name = "CC0" if name == "CC" else name  # its digit is no version
+    return FREEDOM.index(name) if name in FREEDOM else len(FREEDOM)

@@ -4,31 +4,20 @@ One picture that cannot be had keeps its row and an errorCode; it never stops th
 """
 
 import hashlib
+import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from taxaforge import tables
+from taxaforge.collection.pictures import extension_of
 from taxaforge.collection.schema import CANDIDATES
 from taxaforge.collection.sources import Candidate
 from taxaforge.errors import TaxaforgeError
-from taxaforge.files import atomic, read_json
-
-MAGIC = (
-    (b"\x89PNG\r\n\x1a\n", 0, "png"),
-    (b"\xff\xd8\xff", 0, "jpg"),
-    (b"WEBP", 8, "webp"),
-    (b"II*\x00", 0, "tif"),
-    (b"MM\x00*", 0, "tif"),
-    (b"GIF8", 0, "gif"),
-    (b"BM", 0, "bmp"),
-)
-
-
-def extension_of(content: bytes) -> str | None:
-    """The image format that the first bytes show, whatever the name said; None: no picture."""
-    return next((ext for magic, at, ext in MAGIC if content[at : at + len(magic)] == magic), None)
+from taxaforge.files import atomic, read_json, write_json
+from taxaforge.taxonomy.schema import TAXA
 
 
 def fetch(
@@ -39,39 +28,59 @@ def fetch(
     seed: int,
     out_table: str | Path,
     out_images: str | Path,
+    out_origin: str | Path | None = None,
     taxa: str | Path | None = None,
     taxonomy: dict | None = None,
+    network: dict | None = None,
+    job: str = "",
     log: Callable = lambda step, values: None,
 ) -> None:
     """Asks a source for its candidates and stores every picture it yields.
 
+    Outputs appear when they are whole: the folder first, the table last.
+
     Args:
         classes: classes.json.
         source: "simulated", "folder" or "gbif".
-        cfg: section of that source.
+        cfg: section of that source, with its files located.
         seed: of the run.
         out_table: candidates.parquet, schema CANDIDATES, sorted by species and identifier.
         out_images: directory of the pictures; file_name is relative to its parent.
-        taxa: taxa.parquet, which translates the folder's verbatim names; only `folder` reads it.
-        taxonomy: section taxonomy (checklist, contact); only `gbif` reads it.
+        out_origin: JSON; who was asked for what, and counts: candidates, kept, a number each errorCode, and for
+            gbif how the occurrences were had and the DOI of a download.
+        taxa: taxa.parquet, which translates the folder's labels; only `folder` reads it.
+        taxonomy: checklist; only `gbif` reads it.
+        network: section network, with "offline"; only `gbif` reads it.
+        job: key of settings and inputs. A run of the same key that was stopped goes on where it was.
         log: receives the number of candidates and of those without a file.
     Raises: TaxaforgeError where the source as a whole cannot be used.
     """
-    records = read_json(classes)
+    records, out_images = read_json(classes), Path(out_images)
     rows: dict[str, dict] = {}
     repeated = 0
-    for candidate in _candidates(source, records, cfg, seed, taxa, taxonomy or {}):
-        known = rows.get(candidate.identifier)
-        if known is None:
-            rows[candidate.identifier] = _store(candidate, source, Path(out_images))
-        else:  # a picture listed twice; under two names, nobody can say which is right
-            repeated += 1
-            if known["scientificName"] != candidate.scientificName:
-                known |= {"file_name": None, "sha256": None, "errorCode": "two_species"}
-    Path(out_images).mkdir(parents=True, exist_ok=True)
-    table = sorted(rows.values(), key=lambda row: (row["scientificName"], row["identifier"]))
-    tables.write(CANDIDATES, table, out_table)
+    for path in filter(None, (out_table, out_images, out_origin)):
+        _clear_away(Path(path))
+    with atomic(out_images) as folder:
+        folder.mkdir()
+        for candidate in _candidates(source, records, cfg, seed, taxa, taxonomy or {}, network, job):
+            row = _store(candidate, source, folder, out_images.name)
+            known = rows.setdefault(candidate.identifier, row)
+            if known is not row:  # a picture listed twice; under two names, nobody can say which is right
+                repeated += 1
+                if known["scientificName"] != row["scientificName"]:
+                    first = min(known, row, key=lambda one: one["scientificName"])
+                    rows[candidate.identifier] = first | {"file_name": None, "sha256": None, "errorCode": "two_species"}
+        table = sorted(rows.values(), key=lambda row: (row["scientificName"], row["identifier"]))
+        _keep_only({row["file_name"] for row in table}, folder, out_images.name)
     errors = Counter(row["errorCode"] for row in table if row["errorCode"])
+    if out_origin:
+        counts = {"candidates": len(table), "kept": len(table) - errors.total(), "errors": dict(errors)}
+        write_json(out_origin, {"source": source, **_origin(source, records, cfg, taxonomy, network, job), **counts})
+    tables.write(CANDIDATES, table, out_table)
+    if source == "gbif":
+        from taxaforge.collection.sources import gbif
+
+        gbif.finish(network, job)
     for code, count in sorted(errors.items()):
         print(f"{count} candidates without a file: {code}")
     if repeated:
@@ -80,8 +89,9 @@ def fetch(
 
 
 def _candidates(
-    source: str, classes: list[dict], cfg: dict, seed: int, taxa: str | Path | None, taxonomy: dict
-) -> Iterator[Candidate]:
+    source: str, classes: list[dict], cfg: dict, seed: int, taxa: str | Path | None, taxonomy: dict, network: dict | None,
+    job: str,
+) -> Iterator[Candidate]:  # fmt: skip
     """The one place that knows every source; each is imported only where it is used."""
     if source == "simulated":
         from taxaforge.collection.sources import simulated
@@ -94,38 +104,85 @@ def _candidates(
     if source == "gbif":
         from taxaforge.collection.sources import gbif
 
-        return gbif.candidates(classes, cfg, taxonomy, seed)
+        return gbif.candidates(classes, cfg, taxonomy, network, seed, job)
     raise TaxaforgeError(f"collection.source {source!r} is unknown. Use simulated, folder or gbif.")
 
 
+def _origin(source: str, classes: list[dict], cfg: dict, taxonomy: dict, network: dict | None, job: str) -> dict:
+    if source != "gbif":
+        return {}
+    from taxaforge.collection.sources import gbif
+
+    return {"checklist": taxonomy["checklist"], **gbif.origin(cfg, len(classes), network, job)}
+
+
 def _accepted(taxa: str | Path | None) -> dict[str, str]:
-    """Verbatim name -> accepted species, of the names that carry a label."""
+    """Verbatim or vernacular name -> accepted species, of the names that carry a label.
+
+    A vernacular name that two species share means neither; a name of the list means what it means there.
+    """
     if taxa is None:
         return {}
-    import pyarrow.parquet as pq
+    rows = [row for row in tables.read(TAXA, taxa) if row["label"]]
+    vernacular: dict[str, set[str]] = {}
+    for row in rows:
+        if row["vernacularName"]:
+            vernacular.setdefault(_spaced(row["vernacularName"]), set()).add(row["species"])
+    clear = {name: species.pop() for name, species in vernacular.items() if len(species) == 1}
+    return clear | {_spaced(row["verbatimName"]): row["species"] for row in rows}
 
-    rows = pq.read_table(taxa, columns=["verbatimName", "species", "label"]).to_pylist()
-    return {" ".join(row["verbatimName"].split()): row["species"] for row in rows if row["label"]}
+
+def _spaced(name: str) -> str:
+    return " ".join(name.split())
 
 
-def _store(candidate: Candidate, source: str, images: Path) -> dict:
-    """The candidate's row; its bytes lie under their content's name if they are a picture."""
+def _store(candidate: Candidate, source: str, folder: Path, name: str) -> dict:
+    """The candidate's row; its bytes lie in `folder` under their content's name if they are a picture.
+
+    name: what the folder will be called.
+    """
     row = asdict(candidate) | {"source": source, "file_name": None, "sha256": None}
     content = row.pop("content")
     if candidate.errorCode:
         return row
     try:
-        content = content.read_bytes() if isinstance(content, Path) else content
+        found = content.read_bytes() if isinstance(content, Path) else content
     except OSError:
         return row | {"errorCode": "unreadable"}
-    if not content:
+    if not found:
         return row | {"errorCode": "empty_file"}
-    extension = extension_of(content)
+    extension = extension_of(found)
     if extension is None:
         return row | {"errorCode": "not_an_image"}
-    digest = hashlib.sha256(content).hexdigest()
-    target = images / digest[:2] / f"{digest}.{extension}"
+    digest = hashlib.sha256(found).hexdigest()
+    target = folder / digest[:2] / f"{digest}.{extension}"
     if not target.exists():
-        with atomic(target) as temporary:
-            temporary.write_bytes(content)
-    return row | {"file_name": target.relative_to(images.parent).as_posix(), "sha256": digest}
+        target.parent.mkdir(exist_ok=True)
+        # Our own store never changes a body, so its file may serve here, too; a photographer may edit theirs.
+        if not (source == "gbif" and _linked(content, target)):
+            target.write_bytes(found)
+    return row | {"file_name": f"{name}/{digest[:2]}/{target.name}", "sha256": digest}
+
+
+def _linked(content: Path, target: Path) -> bool:
+    """Whether a second name for the same file could be made; not across file systems."""
+    try:
+        os.link(content, target)
+    except OSError:
+        return False
+    return True
+
+
+def _keep_only(names: set[str | None], folder: Path, name: str) -> None:
+    """Removes the files that no row names: pictures of two species."""
+    for file in list(folder.rglob("*.*")):
+        if f"{name}/{file.parent.name}/{file.name}" not in names:
+            file.unlink()
+            if not any(file.parent.iterdir()):
+                file.parent.rmdir()
+
+
+def _clear_away(path: Path) -> None:
+    """What a killed run left beside an output: unfinished files of the same name, see files.atomic."""
+    for left in path.parent.glob(f".{path.name}.*.part"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()

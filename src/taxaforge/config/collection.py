@@ -36,12 +36,22 @@ class Simulated(Section):
 
 
 class Folder(Section):
-    """Photographs of your own."""
+    """Photographs on disk: your own with a table, or a public dataset as it is distributed."""
 
-    path: str = Field("", description="Directory that the table's `image` paths are relative to.")
+    path: str = Field("", description="Directory of the dataset; the table's `image` paths are relative to it.")
+    layout: Literal["table", "cub", "flowers", "inat", "fishnet"] = Field(
+        "table",
+        description="`table`: the CSV below. `cub`: CUB-200-2011. `flowers`: Oxford 102 Flowers. `inat`: iNaturalist 2021 JSON. "
+        "`fishnet`: FishNet. Official splits are read where the dataset has them.",
+    )
     table: str = Field(
         "",
-        description="CSV with `image` and `scientificName`; optional `recordedBy`, `eventDate`, `license`, `rightsHolder`, `caption`.",
+        description="For `table`: CSV with `image` and `scientificName`; optional further columns are in docs/curation.md.",
+    )
+    version: int = Field(1, description="Raise it when pictures or annotations were replaced under the same names.")
+    names: str = Field(
+        "",
+        description="CSV with `label` and `scientificName`: what the dataset's labels mean, where they are no scientific names.",
     )
 
 
@@ -49,11 +59,46 @@ class Gbif(Section):
     """Images from GBIF occurrence media."""
 
     images_per_species: int = Field(100, ge=1, description="Images asked for a species, before quality checks.")
+    images_per_observer: int = Field(
+        10,
+        ge=1,
+        description="Most images of a species by one observer, so that no single person's style is the species.",
+    )
     licences: list[str] = Field(
-        ["CC0-1.0", "CC-BY-4.0", "CC-BY-3.0", "CC-BY-2.0"],
+        ["CC0-1.0", "CC-PDM-1.0", "CC-BY-4.0", "CC-BY-3.0", "CC-BY-2.5", "CC-BY-2.0"],
         description="Media licences that are accepted. Unknown licences never are.",
     )
-    timeout_s: float = Field(30.0, gt=0, description="Seconds to wait for one image.")
+    country: list[str] = Field([], description="ISO 3166 two-letter codes; empty: all countries.")
+    year: str = Field("", description="A year `2020` or a range `2015,2024`; empty: all years.")
+    basis_of_record: list[str] = Field(
+        ["HUMAN_OBSERVATION", "MACHINE_OBSERVATION", "OBSERVATION", "OCCURRENCE"],
+        description="Darwin Core basisOfRecord. Add PRESERVED_SPECIMEN for museum material.",
+    )
+    via: Literal["auto", "search", "download"] = Field(
+        "auto",
+        description="`search`: page through occurrences, for small runs. `download`: request an archive from GBIF, which gives "
+        "a DOI; needs an account in GBIF_USER and GBIF_PASSWORD. `auto`: search up to 5,000 images asked, download above.",
+    )
+    archive: str = Field(
+        "", description="A Darwin Core archive already downloaded from GBIF, used instead of asking. Empty: none."
+    )
+
+
+class Embedding(Section):
+    """Optional features of a timm model: find what hashes cannot."""
+
+    model: str = Field("", description="Name of a timm model; empty: no features.")
+    weights: str = Field("", description="Its weights as a safetensors file; empty: timm's own, from the hub.")
+    near_duplicate: float = Field(
+        0.97, gt=0, le=1, description="Images of at least this cosine similarity are one picture."
+    )
+
+
+class Cap(Section):
+    """Most images kept, after quality checks, counted on the accepted species. 0: no limit."""
+
+    images_per_species: int = Field(0, ge=0, description="Images kept a species.")
+    images_per_observer: int = Field(0, ge=0, description="Images kept of a species by one observer.")
 
 
 class Quality(Section):
@@ -65,9 +110,9 @@ class Quality(Section):
         4.0, ge=0, description="Standard deviation of grey values, 0 to 127; below it an image is blank."
     )
     near_duplicate_bits: int = Field(
-        20,
+        28,
         ge=0,
-        le=32,
+        le=64,
         description="Images whose 256-bit difference hashes differ in at most this many bits are one picture. Higher finds "
         "harder recompressed copies and may take two pictures of one scene for one.",
     )
@@ -89,3 +134,9 @@ class Collection(Section):
     folder: Folder = Folder()
     gbif: Gbif = Gbif()
     quality: Quality = Quality()
+    embedding: Embedding = Embedding()
+    cap: Cap = Cap()
+    views: list[Literal["imagefolder", "coco", "webdataset"]] = Field(
+        [],
+        description="Copies of the collection in other tools' layouts, made with everything else; `snakemake views` makes all.",
+    )

@@ -1,6 +1,7 @@
 """The whole configuration, its checks across sections, and the sentence for each mistake."""
 
 import difflib
+from datetime import date
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError, model_validator
@@ -12,6 +13,7 @@ from taxaforge.config.diffusion import Diffusion
 from taxaforge.config.evaluation import Evaluation
 from taxaforge.config.filter import Filter
 from taxaforge.config.guidance import Guidance
+from taxaforge.config.network import Network
 from taxaforge.config.protocol import Protocol
 from taxaforge.config.run import Run
 from taxaforge.config.runtime import Runtime
@@ -28,6 +30,7 @@ class Settings(Section):
     run: Run = Run()
     taxa: Taxa = Taxa()
     taxonomy: Taxonomy = Taxonomy()
+    network: Network = Network()
     collection: Collection = Collection()
     split: Split = Split()
     protocol: Protocol = Protocol()
@@ -59,11 +62,33 @@ class Settings(Section):
                 "guidance.methods: 'cfg' needs a trained null condition, but diffusion.null_probability is 0. "
                 "Raise it to 0.1 or remove the method."
             )
-        if self.collection.source == "folder" and not (self.collection.folder.path and self.collection.folder.table):
+        folder = self.collection.folder
+        if self.collection.source == "folder" and not (folder.path and (folder.table or folder.layout != "table")):
             raise ValueError(
-                "collection.source is 'folder', so collection.folder.path and collection.folder.table must say where the "
-                "photographs and their table are."
+                "collection.source is 'folder', so collection.folder.path must say where the photographs are, and "
+                "collection.folder.table or collection.folder.layout what they show."
             )
+        if self.collection.source == "folder" and folder.layout == "flowers" and not folder.names:
+            raise ValueError(
+                "collection.folder.layout 'flowers' has numbers for labels, so collection.folder.names must say what they mean: "
+                "a CSV with `label` and `scientificName`."
+            )
+        if self.taxonomy.source == "archive" and not self.taxonomy.archive:
+            raise ValueError(
+                "taxonomy.source is 'archive', so taxonomy.archive must name a Darwin Core archive or table."
+            )
+        if self.collection.source == "gbif" and self.taxonomy.source != "gbif":
+            raise ValueError(
+                f"collection.source is 'gbif', but taxonomy.source is {self.taxonomy.source!r}, whose keys mean nothing to GBIF. "
+                "Set taxonomy.source to 'gbif'."
+            )
+        if self.split.unit == "time":
+            try:
+                date.fromisoformat(self.split.cut)
+            except ValueError:
+                raise ValueError(
+                    f"split.unit is 'time', so split.cut must be a date such as 2023-01-01 (got {self.split.cut!r})."
+                ) from None
         if self.collection.source == "simulated" and self.protocol.kind == "few_shot":
             drawn = self.collection.simulated.images_per_species
             asked = self.protocol.shots + self.split.validation + self.split.test

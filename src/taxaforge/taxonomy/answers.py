@@ -32,10 +32,28 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """Where an answer is from, so that it can be had again.
+
+    request: path and canonical parameters. checklist: "col_xr", "gbif_backbone", "" where none was asked for.
+    release: of the checklist's index, None where the service did not say. retrievedAt: UTC, ISO 8601.
+    tries: attempts until it came. sha256: of the body, its name in the store.
+    """
+
+    request: str
+    checklist: str
+    release: str | None
+    retrievedAt: str
+    tries: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Answer:
     """best: what the source settles on, None for no match. others: what it considered besides.
 
     match_type, confidence: the source's own words, kept for the reader; nothing is decided by them.
+    evidence: one for each question that it took; none where no service was asked.
     """
 
     best: Usage | None = None
@@ -43,6 +61,7 @@ class Answer:
     match_type: str | None = None
     confidence: float | None = None
     similar: tuple[str, ...] = field(default=())
+    evidence: tuple[Evidence, ...] = ()
 
     @property
     def usages(self) -> tuple[Usage, ...]:

@@ -3,179 +3,221 @@
 A source answers *something* for nearly every query: the genus, a name that looks alike in another
 genus, a homonym in another kingdom. Only an answer that is the same name (or a spelling of it in
 the same genus), that is accepted or a synonym, and that agrees with what the row itself says about
-kingdom to genus becomes a label.
+kingdom to genus gets a status that the usual policy accepts.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from taxaforge.taxonomy.answers import Answer, Usage
-from taxaforge.taxonomy.names import Name, authors_differ, edits, fold, stem
-from taxaforge.taxonomy.schema import LABEL, RANKS
+from taxaforge.taxonomy.hints import agreeing, conflict, tidy
+from taxaforge.taxonomy.names import Name, authors_differ, edits, fold, stem, surnames
+from taxaforge.taxonomy.schema import RANKS
 
-SAME_KINGDOM = {
-    "animal": "animalia", "animals": "animalia", "metazoa": "animalia",
-    "plant": "plantae", "plants": "plantae", "viridiplantae": "plantae", "archaeplastida": "plantae",
-    "fungus": "fungi", "bacterium": "bacteria", "eubacteria": "bacteria", "monera": "bacteria",
-    "virus": "viruses", "viridae": "viruses", "archaebacteria": "archaea", "protist": "protozoa", "protista": "protozoa",
-}  # fmt: skip
+AGGREGATES = frozenset({"species_aggregate", "speciesaggregate", "aggregate", "aggr"})
+PARENTS = frozenset({"parent_species", "parent_variant"})
+SYNONYM_OF_SEVERAL = frozenset({"AMBIGUOUS_SYNONYM", "PRO_PARTE_SYNONYM", "PROPARTE_SYNONYM"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """status: one of schema.STATUSES. usage: the answer it is about; with a label, the one it comes from."""
+    """status: one of schema.STATUSES. usage: the answer it is about, None where no single one is."""
 
     status: str
     reason: str
     usage: Usage | None = None
-    candidates: tuple[str, ...] = ()
 
-    @property
-    def label(self) -> bool:
-        return self.status in LABEL
+    def labelled(self, accept: Collection[str]) -> bool:
+        """Whether a policy (statuses it accepts) makes this a class: for that a species must be known, too."""
+        return self.status in accept and bool(self.usage and self.usage.species_key and "species" in self.usage.lineage)
 
 
 def relation(query: Name, usage: Usage | None) -> str:
     """How an answered name stands to the asked one.
 
     Returns: identical, ending_variant (gender, -i/-ii, ae/e), spelling_variant (at most two letters of
-    one epithet, same genus), parent_species, parent_genus, higher_taxon, other_genus, other_name, none.
+    one epithet, same genus), parent_species, parent_variant (a spelling of the parent species),
+    parent_genus, higher_taxon, other_genus, other_name, none.
     """
     if usage is None:
         return "none"
-    asked, found = fold(query.canonical).split(), fold(usage.canonical).split()
     if query.canonical == usage.canonical:
         return "identical"
+    asked, found = fold(query.canonical).split(), fold(usage.canonical).split()
+    if not found:
+        return "none"
     if len(found) < len(asked):
         if found == asked[: len(found)]:
             return "parent_species" if len(found) == 2 else "parent_genus"
         if len(found) == 1 and usage.rank not in {"genus", "subgenus"}:
             return "higher_taxon"
-        return "other_genus" if found[0] != asked[0] else "other_name"
+        if found[0] != asked[0]:
+            return "other_genus"
+        return "parent_variant" if len(found) == 2 and _spelling(asked[:2], found) else "other_name"
     if found[0] != asked[0]:
-        return "other_genus"
+        return "higher_taxon" if len(found) == 1 and usage.rank not in {"genus", "subgenus"} else "other_genus"
     if len(found) != len(asked):
         return "other_name"
-    if stem(query.canonical) == stem(usage.canonical):
+    return _spelling(asked, found) or "other_name"
+
+
+def _spelling(asked: Sequence[str], found: Sequence[str]) -> str:
+    """ending_variant or spelling_variant for folded words of one genus, "" for another name."""
+    if stem(" ".join(asked)) == stem(" ".join(found)):
         return "ending_variant"
-    off = [edits(a, b) for a, b in zip(asked, found, strict=True)]
-    short = min(len(word) for word in asked[1:]) < 5
-    return "spelling_variant" if sum(off) <= (1 if short else 2) else "other_name"
-
-
-def conflict(hints: Mapping[str, str], usage: Usage) -> str:
-    """The first rank on which the row and the answer disagree, as a phrase; "" if none. Unknown ranks agree."""
-    for rank in RANKS[:-1]:
-        if rank not in hints or rank not in usage.lineage:
-            continue
-        said = fold(hints[rank]).split()[0].rstrip(",")  # some lists write authors here
-        found = {fold(usage.lineage[rank])} | ({fold(usage.canonical.split()[0])} if rank == "genus" else set())
-        if SAME_KINGDOM.get(said, said) not in found:
-            return f"{rank} {hints[rank]} in the list, {usage.lineage[rank]} in the answer"
-    return ""
+    off = sum(edits(a, b) for a, b in zip(asked, found, strict=True))
+    short = min(map(len, asked[1:])) < 5
+    return "spelling_variant" if off <= (1 if short else 2) else ""
 
 
 def judge(query: Name, hints: Mapping[str, str], answer: Answer) -> Verdict:
     """One verdict for a parsed name, the classification given with it, and the answer of a source.
 
-    The answer may come from a question without author and without hints: both are weighed here, on
-    every candidate, so that a wrong hint shows as a conflict and cannot steer the source.
+    The answer may hold candidates of several questions (with and without author and hints): author
+    and hints are weighed here, on every candidate, so that a wrong hint shows as a conflict and
+    cannot steer the source.
     """
-    candidates = tuple(sorted({str(usage) for usage in answer.usages})) + answer.similar
-    status, reason, usage = query.problem, query.why, None
-    if not status:
-        status, reason, usage = _named(query, hints, answer) or _otherwise(query, hints, answer)
-    return Verdict(status, reason, usage, candidates)
+    if query.problem:
+        return Verdict(query.problem, query.why)
+    hints = tidy(hints)
+    return _named(query, hints, answer) or _otherwise(query, hints, answer)
 
 
-Found = tuple[str, str, Usage | None]
-
-
-def _named(query: Name, hints: Mapping[str, str], answer: Answer) -> Found | None:
+def _named(query: Name, hints: Mapping[str, str], answer: Answer) -> Verdict | None:
     """Where some answer is the name, a spelling of it, or the species of a subspecies; None where there is none."""
-    for kind in ("identical", "ending_variant", "spelling_variant", "parent_species"):
-        usages = [usage for usage in answer.usages if relation(query, usage) == kind]
-        if usages:
+    usages = list({usage.key: usage for usage in reversed(answer.usages)}.values())
+    relations = [relation(query, usage) for usage in usages]
+    for kind in ("identical", "ending_variant", "spelling_variant", "parent_species", "parent_variant"):
+        if kind in relations:
+            usages = [usage for usage, found in zip(usages, relations, strict=True) if found == kind]
             break
     else:
         return None
     usages = [usage for usage in usages if usage.status != "MISAPPLIED"] or usages
-    fitting = [usage for usage in usages if not conflict(hints, usage)]
-    if not fitting:
-        why = f"Known, but not there: {conflict(hints, usages[0])}. Correct or delete the classification in the list."
-        return "hint_conflict", why, usages[0] if len(usages) == 1 else None
-    author = "" if kind == "parent_species" else query.author  # there it is the author of the subspecies
-    same_author = [usage for usage in fitting if not authors_differ(author, usage.author)]
-    if not same_author:
+    usages = [usage for usage in usages if usage.rank not in AGGREGATES] or usages
+    fitting = _most(usages, lambda usage: -1 if conflict(hints, usage) else agreeing(hints, usage))
+    if against := conflict(hints, fitting[0]):
+        why = f"Known, but not there: {against}. Correct or delete the classification in the list."
+        return Verdict("hint_conflict", why, usages[0] if len(usages) == 1 else None)
+    author = "" if kind in PARENTS else query.author  # there it is the author of the subspecies
+    fitting = _most(fitting, lambda usage: _author_agrees(author, usage.author))
+    if authors_differ(author, fitting[0].author):
         why = f"Known, but by another author: {fitting[0].author}, not {author}. Correct the author or the name."
-        return "ambiguous_homonym", why, None
-    if len(meanings := {_meaning(usage) for usage in same_author}) > 1:
-        why = f"{len(meanings)} taxa bear this name. Add the kingdom, the family or the author to the list."
-        return "ambiguous_homonym", why, None
-    usage = min(same_author, key=lambda usage: (usage.status != "ACCEPTED", usage.key))
+        return Verdict("ambiguous_homonym", why)
+    if not all(_same_meaning(a, b) for a in fitting for b in fitting):
+        taxa = len({usage.species_key or usage.key for usage in fitting})
+        why = f"{taxa} taxa bear this name. Add the kingdom, the family or the author to the list."
+        return Verdict("ambiguous_homonym", why)
+    usage = min(fitting, key=lambda usage: (usage != answer.best, usage.status != "ACCEPTED", usage.key))
     return _settled(query, usage, kind)
 
 
-def _meaning(usage: Usage) -> tuple:
-    """What the usage stands for: two candidates of one meaning are no ambiguity."""
-    lowest = usage.lineage.get("species") or usage.canonical
-    return fold(lowest), usage.lineage.get("kingdom"), usage.lineage.get("family")
+def _most(usages: Sequence[Usage], points) -> list[Usage]:
+    """Those with the most points."""
+    given = [points(usage) for usage in usages]
+    return [usage for usage, own in zip(usages, given, strict=True) if own == max(given)]
 
 
-def _settled(query: Name, usage: Usage, kind: str) -> Found:
-    """The status of the one taxon that the name stands for."""
+def _author_agrees(ours: str, theirs: str) -> int:
+    """-1: another author; 0: one side names nobody; 1: the same; 2: the same, in the same year."""
+    if not (surnames(ours) and surnames(theirs)):
+        return 0
+    if authors_differ(ours, theirs):
+        return -1
+    years = [set(re.findall(r"\b(?:1[789]|20)\d\d\b", author)) for author in (ours, theirs)]
+    return 2 if years[0] & years[1] else 1
+
+
+def _same_meaning(a: Usage, b: Usage) -> bool:
+    """Whether two candidates stand for one taxon, so that either may be taken.
+
+    Their places must not contradict each other, and they have one accepted species; or, where a
+    checklist holds a name twice, the same name, unless both are accepted and by different authors:
+    these are homonyms.
+    """
+    if any(a.lineage[rank] != b.lineage[rank] for rank in RANKS[:5] if rank in a.lineage and rank in b.lineage):
+        return False
+    if a.species_key and a.species_key == b.species_key:
+        return True
+    rivals = a.status == b.status == "ACCEPTED" and a.key != b.key and authors_differ(a.author, b.author)
+    return fold(_lowest(a)) == fold(_lowest(b)) and not rivals
+
+
+def _lowest(usage: Usage) -> str:
+    return usage.lineage.get("species") or usage.canonical
+
+
+def _settled(query: Name, usage: Usage, kind: str) -> Verdict:
+    """The verdict on the one taxon that the name stands for."""
     species = usage.lineage.get("species")
     above = [usage.lineage[rank] for rank in RANKS[:-1] if rank in usage.lineage]
     if not (species and usage.species_key):
-        return *_above_species(query, usage), usage
+        return _above_species(query, usage)
     if usage.status == "MISAPPLIED":
-        return "misapplied", f"Used for {species} by mistake. Write the species that is meant.", usage
-    if usage.status in {"AMBIGUOUS_SYNONYM", "PRO_PARTE_SYNONYM"}:
-        return "ambiguous_homonym", "A synonym of several species. Write the accepted name that is meant.", usage
-    if (
-        usage.rank == "species_aggregate"
-        or len(set(above)) < len(above)
-        or fold(species).split()[0] in map(fold, above[:-1])
-    ):
-        return "provisional", "The checklist has an aggregate or a broken lineage here. Decide by hand.", usage
+        return Verdict("misapplied", f"Used for {species} by mistake. Write the species that is meant.", usage)
+    if usage.status in SYNONYM_OF_SEVERAL:
+        why = "A synonym of several species. Write the accepted name that is meant."
+        return Verdict("ambiguous_homonym", why, usage)
+    repeated = len(set(above)) < len(above) or fold(species).split()[0] in map(fold, above[:-1])
+    if usage.rank in AGGREGATES or repeated:
+        why = "The checklist has an aggregate or a broken lineage here. Decide by hand."
+        return Verdict("provisional", why, usage)
     if usage.status != "ACCEPTED" and "SYNONYM" not in usage.status:
-        return "provisional", f"The checklist itself doubts this name ({usage.status.lower()}). Decide by hand.", usage
+        why = f"The checklist itself doubts this name ({usage.status.lower()}). Decide by hand."
+        return Verdict("provisional", why, usage)
     moved = "" if fold(species) == fold(usage.canonical) else f"Accepted as {species}."
-    if kind == "parent_species" or query.qualifier:
-        return (
-            "rolled_up_to_species",
-            f"{query.verbatim.strip()} is not in the checklist; its species is. {moved}".strip(),
-            usage,
-        )
+    if kind in PARENTS or query.qualifier:
+        spelt = f"Spelt {usage.canonical} there. " if kind == "parent_variant" else ""
+        why = f"{query.verbatim.strip()} is not in the checklist; its species is. {spelt}{moved}".strip()
+        return Verdict("rolled_up_to_species", why, usage)
     if kind != "identical":
-        return "orthographic_variant", f"Spelt {usage.canonical} in the checklist. {moved}".strip(), usage
+        why = f"Spelt {usage.canonical} in the checklist. {moved}".strip()
+        return Verdict("orthographic_variant", why, usage)
     if usage.status == "ACCEPTED":
-        return "exact_accepted", moved or "The accepted name.", usage
-    genus = (
-        " Another genus: look at relatives in your list." if species.split()[0] != usage.canonical.split()[0] else ""
-    )
-    return "exact_synonym", (moved or f"A synonym inside {species}.") + genus, usage
+        return Verdict("exact_accepted", moved or "The accepted name.", usage)
+    genus = fold(species).split()[0] != fold(usage.canonical).split()[0]
+    why = (moved or f"A synonym inside {species}.") + " Another genus: look at relatives in your list." * genus
+    return Verdict("exact_synonym", why, usage)
 
 
-def _above_species(query: Name, usage: Usage) -> tuple[str, str]:
+def _above_species(query: Name, usage: Usage) -> Verdict:
+    """Where the taxon found has no species."""
+    if " " in usage.canonical:
+        why = f"The checklist names no accepted species for {usage.canonical} ({usage.status.lower()}). Decide by hand."
+        return Verdict("provisional", why, usage)
+    status = "rolled_up_to_genus" if usage.rank in {"genus", "subgenus"} else "higher_only"
     if query.qualifier:
-        why = f"{query.qualifier!r} leaves the species open; only the genus {usage.canonical} is certain."
+        why = f"{query.qualifier!r} leaves the species open; only the {usage.rank} {usage.canonical} is certain."
     else:
         why = f"{usage.canonical} is a {usage.rank}, not a species. Write the species."
-    return ("rolled_up_to_genus" if usage.rank in {"genus", "subgenus"} else "higher_only"), why
+        if re.fullmatch(r"[^\W\d_]{3,}", query.author):
+            why += f" Is {query.author!r} the epithet? Write it in lower case."
+    return Verdict(status, why, usage)
 
 
-def _otherwise(query: Name, hints: Mapping[str, str], answer: Answer) -> Found:
+def _otherwise(query: Name, hints: Mapping[str, str], answer: Answer) -> Verdict:
     """Where no answer is the name asked for."""
     best, kind = answer.best, relation(query, answer.best)
+    if kind in {"none", "other_name", "higher_taxon"}:  # a hint alone may have been answered: is the genus known?
+        genera = [usage for usage in answer.usages if relation(query, usage) == "parent_genus"]
+        if genera:
+            kind = "parent_genus"
+            best = _most(genera, lambda usage: -1 if conflict(hints, usage) else agreeing(hints, usage))[0]
     if kind in {"parent_genus", "higher_taxon"} and (against := conflict(hints, best)):
-        return "hint_conflict", f"Only {best.canonical} is known, and not there: {against}.", best
+        return Verdict("hint_conflict", f"Only {best.canonical} is known, and not there: {against}.", best)
     if kind == "parent_genus":
-        return "rolled_up_to_genus", f"The genus is known, {query.canonical} is not. Check the spelling.", best
+        why = f"The genus is known, {query.canonical} is not. Check the spelling."
+        return Verdict("rolled_up_to_genus", why + _like(answer), best)
     if kind == "higher_taxon":
-        return "higher_only", f"Only {best.canonical} ({best.rank}) is known. Check the spelling.", best
+        why = f"Only {best.canonical} ({best.rank}) is known. Check the spelling."
+        return Verdict("higher_only", why + _like(answer), best)
     if kind == "other_genus":
-        return "fuzzy_other_genus", f"The nearest name is {best.canonical}, in another genus. Check the spelling.", best
-    if answer.similar:
-        return "no_match", f"Not in the checklist. Similar: {', '.join(answer.similar)}.", None
-    return "no_match", "Not in the checklist. Check the spelling, or ask another checklist.", None
+        why = f"The nearest name is {best.canonical}, in another genus. Check the spelling."
+        return Verdict("fuzzy_other_genus", why, best)
+    why = _like(answer) or " Check the spelling, or ask another checklist."
+    return Verdict("no_match", "Not in the checklist." + why)
+
+
+def _like(answer: Answer) -> str:
+    return f" Similar: {', '.join(answer.similar)}." if answer.similar else ""

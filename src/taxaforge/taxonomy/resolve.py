@@ -1,217 +1,169 @@
 """From the user's list to accepted species: asks once a name, judges each row, writes taxa, review and classes."""
 
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from taxaforge import tables
 from taxaforge.errors import TaxaforgeError
 from taxaforge.files import write_json
-from taxaforge.progress import Progress
-from taxaforge.taxonomy import taxa_list
-from taxaforge.taxonomy.answers import Answer
+from taxaforge.taxonomy import agreement, outcomes, taxa_list
+from taxaforge.taxonomy.answers import Answer, Usage
+from taxaforge.taxonomy.asking import NamesNotAnswered, Question, ask_source, question
 from taxaforge.taxonomy.judge import Verdict, judge
-from taxaforge.taxonomy.names import Name, parse
-from taxaforge.taxonomy.schema import RANKS, REVIEW, TAXA
-from taxaforge.taxonomy.sources import gbif, snapshot
+from taxaforge.taxonomy.names import Name
+from taxaforge.taxonomy.outcomes import Outcome
+from taxaforge.taxonomy.overrides import Overrides
+from taxaforge.taxonomy.schema import COLLISIONS, POLICY, PROVENANCE, REVIEW, TAXA
 from taxaforge.taxonomy.taxa_list import Entry
-from taxaforge.taxonomy.transport import GbifError
 
-GIVE_UP_AFTER = 5
-"""Names in a row without an answer after which the service counts as down and is left in peace."""
+SHOWN = 20
+"""Names for review, and species of several names, that are told on the terminal; all are in the tables."""
 
-Ask = Callable[[Name], Answer]
 Log = Callable[[int | None, dict[str, float]], None]
-
-
-class NamesNotAnswered(TaxaforgeError):
-    """The name service gave no answer for some names: unknown is not the same as nonexistent."""
-
-    def __init__(self, reasons: Mapping[str, str], of: int):
-        self.reasons = dict(reasons)
-        shown = "; ".join(f"{name!r} (transport_error: {why})" for name, why in list(reasons.items())[:5])
-        more = f"; and {len(reasons) - 5} more" if len(reasons) > 5 else ""
-        super().__init__(
-            f"{len(reasons)} of {of} names got no answer from the name service, {of - len(reasons)} did: {shown}{more}. "
-            "Nothing is written, so that no name is lost by accident. Run the same command again when the service is back, "
-            "or set `taxonomy.source: snapshot`."
-        )
 
 
 class NoSpecies(TaxaforgeError):
     """Not one name of the list became a species."""
 
-    def __init__(self, verdicts: Sequence[tuple[Entry, Verdict]]):
-        shown = "; ".join(f"{entry.name!r} ({verdict.status}: {verdict.reason})" for entry, verdict in verdicts[:5])
-        more = f"; and {len(verdicts) - 5} more" if len(verdicts) > 5 else ""
+    def __init__(self, found: Sequence[Outcome]):
+        shown = "; ".join(f"{o.entry.name!r} ({o.verdict.status}: {o.verdict.reason})" for o in found[:5])
+        more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
         super().__init__(
-            f"None of {len(verdicts)} names has an accepted species: {shown}{more}. "
+            f"None of {len(found)} names has an accepted species: {shown}{more}. "
             "Correct the names, or ask another source: `taxonomy.source` and `taxonomy.checklist`."
         )
-
-
-class OneNameTwoSpecies(TaxaforgeError):
-    """Two accepted species of the list share their name, in two kingdoms or as two keys: no label can tell them apart."""
 
 
 def resolve(
     *,
     taxa: str | Path,
-    snapshot: str | Path | None,
     cfg: Mapping,
+    network: Mapping | None,
+    snapshot: str | Path | None = None,
+    archive: str | Path | None = None,
+    overrides: str | Path | None = None,
     out_taxa: str | Path,
     out_review: str | Path,
     out_classes: str | Path,
+    out_collisions: str | Path,
+    out_provenance: str | Path,
+    out_ledger: str | Path,
     log: Log = lambda step, values: None,
 ) -> None:
     """Resolve a species list.
 
     Args:
-        taxa: the user's CSV. snapshot: the offline taxonomy, needed where cfg["source"] is "snapshot".
-        cfg: section `taxonomy` of the configuration.
-        out_taxa: table TAXA, a row for every name. out_review: table REVIEW, the names without a label.
+        taxa: the user's table. snapshot, archive: the offline taxonomy, needed where cfg["source"] says so.
+        cfg: section `taxonomy`. network: section `network` and "offline", needed for source gbif.
+        overrides: decisions of a person, or nothing.
+        out_taxa: table TAXA, a row for every name. out_review: table REVIEW, the names without a label
+            and those whose override does not fit any more.
         out_classes: the distinct accepted species in the class order of the run.
+        out_collisions: table COLLISIONS. out_provenance: table PROVENANCE. out_ledger: counts that reconcile.
         log: gets the counts: names, species, review and one `status_<status>` each.
-    Raises: BadTaxaList, BadSnapshot; NamesNotAnswered; NoSpecies; OneNameTwoSpecies. Nothing is written then.
+    Raises: BadTaxaList, BadSnapshot, BadArchive, BadOverrides; NamesNotAnswered; NoSpecies;
+        OneNameTwoSpecies. Nothing is written then.
     """
-    entries = taxa_list.read(taxa)
-    names = {entry.row: parse(entry.name) for entry in entries}
-    with _source(cfg, snapshot) as (label, ask):
-        answers, failures = ask_all({name.canonical: name for name in names.values() if not name.problem}, ask)
-    verdicts = []
-    for entry in entries:
-        name = _with_author(names[entry.row], entry)
-        if name.canonical in failures:
-            verdicts.append((entry, Verdict("transport_error", str(failures[name.canonical]))))
-        else:
-            verdicts.append((entry, judge(name, entry.hints, answers.get(name.canonical, Answer()))))
+    entries, decisions = taxa_list.read(taxa), Overrides(overrides)
+    names = [entry.parsed() for entry in entries]
+    asked = [question(name, entry) for name, entry in zip(names, entries, strict=True)]
+    questions = {key: name for name, key in sorted(zip(names, asked, strict=True), key=_verbatim) if key}
+    source, answers, failures = ask_source(cfg, network, questions, snapshot, archive)
     if failures:
-        lost = {entry.name: verdict.reason for entry, verdict in verdicts if verdict.status == "transport_error"}
-        raise NamesNotAnswered(lost, len(entries))
-    if not any(verdict.label for _, verdict in verdicts):
-        raise NoSpecies(verdicts)
-    rows = [
-        _row(entry, names[entry.row], verdict, answers.get(names[entry.row].canonical), label)
-        for entry, verdict in verdicts
+        pairs = zip(entries, asked, strict=True)
+        lost = {entry.name: str(failures[key]) for entry, key in pairs if key in failures}
+        rows = sum(key in failures for key in asked)
+        raise NamesNotAnswered(lost, len(entries), rows, offline=bool(network and network["offline"]))
+    found = [
+        _outcome(entry, name, key, answers, cfg["accept"], decisions)
+        for entry, name, key in zip(entries, names, asked, strict=True)
     ]
-    classes = distinct_species(rows)
-    review = [
-        {"row": entry.row, "verbatimName": entry.name, "status": verdict.status, "reason": verdict.reason,
-         "candidates": " | ".join(verdict.candidates)}
-        for entry, verdict in verdicts
-        if not verdict.label
-    ]  # fmt: skip
-    tables.write(TAXA, rows, out_taxa)
-    tables.write(REVIEW, review, out_review)
+    decisions.check_used(entries)
+    origins = outcomes.provenance(answers)
+    del names, asked, questions, answers  # a long list needs the room for its tables
+    if not any(outcome.label for outcome in found):
+        raise NoSpecies(found)
+    classes = outcomes.distinct_species(found)
     write_json(out_classes, classes)
-    _tell(rows, review, classes, out_review)
-    counts = Counter(row["status"] for row in rows)
-    log(
-        None,
-        {"names": len(rows), "species": len(classes), "review": len(review)}
-        | {f"status_{k}": n for k, n in sorted(counts.items())},
+    ledger = outcomes.ledger(found, len(classes))
+    write_json(out_ledger, ledger)
+    del classes
+    review = [outcomes.review_row(outcome) for outcome in found if not outcome.label or outcome.flag]
+    tables.write(REVIEW, review, out_review)
+    tables.write(COLLISIONS, outcomes.collisions(found), out_collisions)
+    tables.write(PROVENANCE, origins, out_provenance)
+    tables.write(TAXA, (outcomes.taxa_row(outcome, source) for outcome in found), out_taxa)
+    _tell(found, review, ledger["species"], out_review)
+    counts = {f"status_{status}": n for status, n in ledger["statuses"].items()}
+    log(None, {"names": len(found), "species": ledger["species"], "review": len(review)} | counts)
+
+
+def _verbatim(pair: tuple[Name, Question | None]) -> str:
+    return pair[0].verbatim
+
+
+def _outcome(
+    entry: Entry,
+    name: Name,
+    key: Question | None,
+    answers: Mapping[str, Mapping[Question, Answer]],
+    accept: Collection[str],
+    decisions: Overrides,
+) -> Outcome:
+    """Judges one row by what was answered, and beside it what the other checklist answered."""
+    (_, ours), *others = answers.items()
+    answer = ours.get(key)
+    decision = decisions.decide(entry, judge(name, entry.hints, answer or Answer()), answer, accept)
+    usage = decision.verdict.usage
+    lineage, filled, said, theirs = usage.lineage if decision.label else {}, "", None, None
+    for checklist, found in others if key else ():
+        theirs = _settles(judge(name, entry.hints, found[key]), accept)
+        mine = usage if decision.label else _settles(Verdict(decision.computed, "", usage), accept)
+        said = agreement.compare(mine, theirs)
+        if decision.label and said == "agree":
+            lineage, filled = agreement.filled(usage, theirs, entry.hints, checklist)
+    return Outcome(
+        entry,
+        name,
+        answer,
+        decision.verdict,
+        decision.computed,
+        decision.label,
+        decision.flag,
+        lineage,
+        filled,
+        said,
+        theirs,
     )
 
 
-def ask_all(queries: Mapping[str, Name], ask: Ask) -> tuple[dict[str, Answer], dict[str, GbifError]]:
-    """One question each, in alphabetical order whatever the order of the list: answers, and what got none."""
-    answers: dict[str, Answer] = {}
-    failures: dict[str, GbifError] = {}
-    progress, in_a_row = Progress("names", len(queries), "names"), 0
-    for done, canonical in enumerate(sorted(queries), 1):
-        if in_a_row >= GIVE_UP_AFTER:
-            failures[canonical] = GbifError("Not asked: the service was down.")
-            continue
-        try:
-            answers[canonical] = ask(queries[canonical])
-            in_a_row = 0
-        except GbifError as error:
-            failures[canonical] = error
-            in_a_row += 1
-        progress(done)
-    return answers, failures
+def _settles(verdict: Verdict, accept: Collection[str]) -> Usage | None:
+    """The usage by which a verdict names one species, whether or not the policy of this run is stricter."""
+    return verdict.usage if verdict.labelled({*POLICY, *accept}) else None
 
 
-def distinct_species(rows: Sequence[Mapping]) -> list[dict]:
-    """The classes of the run: each accepted species once, sorted by kingdom to species.
-
-    Independent of the order of the list: of several vernacular names the one given with the accepted
-    name wins, then the first in the alphabet. Raises: OneNameTwoSpecies.
-    """
-    found: dict[str, list[Mapping]] = defaultdict(list)
-    for row in rows:
-        if row["label"]:
-            found[row["taxonID"]].append(row)
-    classes = []
-    for taxon, same in found.items():
-        named = sorted(
-            (row["status"] != "exact_accepted", row["vernacularName"]) for row in same if row["vernacularName"]
-        )
-        lineage = {rank: same[0][rank] for rank in RANKS}
-        classes.append({**lineage, "taxonID": taxon, "vernacularName": named[0][1] if named else None})
-    for name, times in Counter(record["species"] for record in classes).items():
-        if times > 1:
-            written = ", ".join(repr(row["verbatimName"]) for row in rows if row["scientificName"] == name)
-            raise OneNameTwoSpecies(
-                f"{written} are {times} different taxa, all called {name}. Keep one of them: classes are told apart by name."
-            )
-    return sorted(classes, key=lambda record: tuple(record[rank] or "" for rank in RANKS))
-
-
-@contextmanager
-def _source(cfg: Mapping, table: str | Path | None):
-    """The name for column `source`, and whom to ask."""
-    if cfg["source"] == "gbif":
-        with gbif.session(cfg["checklist"], cfg["timeout_s"], cfg["tries"], cfg["contact"]) as ask:
-            yield cfg["checklist"], ask
-    elif table is None:
-        raise TaxaforgeError("`taxonomy.source` is snapshot, but `taxonomy.snapshot` names no file.")
-    else:
-        yield "snapshot", snapshot.load(table)
-
-
-def _with_author(name: Name, entry: Entry) -> Name:
-    """The author of its own column counts where the name carries none."""
-    if name.author or not entry.author:
-        return name
-    return Name(name.verbatim, name.canonical, name.rank, entry.author, name.qualifier, name.problem, name.why)
-
-
-def _row(entry: Entry, name: Name, verdict: Verdict, answer: Answer | None, source: str) -> dict:
-    usage, lineage = verdict.usage, verdict.usage.lineage if verdict.label else {}
-    return {
-        "row": entry.row,
-        "verbatimName": entry.name,
-        "status": verdict.status,
-        "label": verdict.label,
-        "taxonID": usage.species_key if verdict.label else None,
-        "scientificName": lineage.get("species"),
-        "taxonRank": "species" if verdict.label else None,
-        **{rank: lineage.get(rank) for rank in RANKS},
-        "reason": verdict.reason,
-        "source": source,
-        "matchedName": usage and usage.canonical,
-        "matchedRank": usage and usage.rank,
-        "matchedStatus": usage and usage.status,
-        "matchType": answer and answer.match_type,
-        "confidence": answer and answer.confidence,
-        "identificationQualifier": name.qualifier or None,
-        "vernacularName": entry.vernacular,
-        "hints": "; ".join(f"{rank}={value}" for rank, value in entry.hints.items()),
-    }
-
-
-def _tell(rows: Sequence[Mapping], review: Sequence[Mapping], classes: Sequence[Mapping], where: str | Path) -> None:
+def _tell(found: Sequence[Outcome], review: Sequence[Mapping], species: int, where: str | Path) -> None:
     """What a person should know before going on: names set aside, and names that turned out to be one species."""
-    print(f"taxonomy: {len(rows)} names, {len(classes)} species, {len(review)} for review", file=sys.stderr)
-    for row in review:
-        print(f"  {row['verbatimName']!r}: {row['status']}. {row['reason']} See {where}.", file=sys.stderr)
-    together = defaultdict(list)
-    for row in rows:
-        if row["label"]:
-            together[row["scientificName"]].append(row["verbatimName"])
-    for species, names in sorted(together.items()):
-        if len(names) > 1:
-            print(f"  {species}: one species for {', '.join(map(repr, names))}.", file=sys.stderr)
+    print(f"taxonomy: {len(found)} names, {species} species, {len(review)} for review", file=sys.stderr)
+    _list(f"{row['verbatimName']!r}: {row['status']}. {row['reason']} See {where}." for row in review)
+    together = defaultdict(dict)
+    for outcome in found:
+        if outcome.label:
+            together[outcome.species][outcome.entry.name] = None
+    _list(
+        f"{name}: one species for {', '.join(map(repr, written))}."
+        for name, written in sorted(together.items())
+        if len(written) > 1
+    )
+    differ = [outcome for outcome in found if outcome.label and outcome.agreement == "differ"]
+    _list(f"{o.entry.name!r}: {o.species} here, {o.other.lineage['species']} in the other checklist." for o in differ)
+
+
+def _list(lines: Iterable[str]) -> None:
+    lines = list(lines)
+    for line in lines[:SHOWN]:
+        print(f"  {line}", file=sys.stderr)
+    if len(lines) > SHOWN:
+        print(f"  and {len(lines) - SHOWN} more", file=sys.stderr)

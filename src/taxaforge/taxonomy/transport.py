@@ -1,38 +1,45 @@
-"""How a question reaches GBIF and what comes back: an answer, or one typed error.
+"""How a question reaches GBIF and what comes back: an answer, from the store or the network, or one typed error.
 
 pygbif 0.7 has no timeout, no retry and takes a maintenance page for an exception of its own. All its
 GET requests pass through the module-level name `requests` of `pygbif.gbifutils`; `installed` puts a
 `Transport` there and puts the old name back, and nothing else of the process is touched.
 """
 
+import functools
+import hashlib
+import inspect
+import json
 import logging
-import os
 import random
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 
-from taxaforge import __version__
 from taxaforge.errors import TaxaforgeError
+from taxaforge.taxonomy.answers import Evidence
+from taxaforge.taxonomy.keys import CHECKLISTS, checklist_of, refuse_loose_keys
+from taxaforge.taxonomy.manners import Pacer, api_base, canonical, retry_after, user_agent
+from taxaforge.taxonomy.payloads import release_of, says_something, usable
+from taxaforge.taxonomy.store import AnswerStore, Entry, request_of
 
-BASE = "https://api.gbif.org"
-CHECKLISTS = {
-    "col_xr": "7ddf754f-d193-4cc9-b351-99906754a03b",
-    "gbif_backbone": "d7dddbf4-2cf0-4f39-9b2a-bb099caae36c",
-}
-"""Catalogue of Life eXtended Release (alphanumeric keys) and GBIF Backbone (numeric). Sent with every request:
-server and pygbif have different defaults, and a key asked of the wrong checklist finds nothing, silently."""
+METADATA = "/v2/species/match/metadata"
 
 LONGEST_WAIT_S = 120.0
 """A server that asks for more patience than this is treated as unavailable."""
 
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+
+LONGEST_ANSWER_S, LARGEST_ANSWER = 300.0, 64 * 2**20
+"""An answer that drips for longer, or grows larger in bytes, is broken off."""
 
 
 class GbifError(TaxaforgeError):
@@ -55,56 +62,46 @@ class BadPayload(GbifError):
     """Status 200, but not an answer."""
 
 
-def api_base() -> str:
-    """Where GBIF is: environment variable GBIF_API_BASE (a mirror, a test server), else the public service."""
-    return (os.environ.get("GBIF_API_BASE") or BASE).rstrip("/")
+class NotStored(GbifError):
+    """Offline, and nobody asked this before."""
 
 
-def user_agent(contact: str) -> str:
-    """Says truthfully who asks and how to reach them.
-
-    >>> user_agent("jane@example.org").endswith("(jane@example.org)")
-    True
-    """
-    return f"taxaforge/{__version__} ({contact.strip() or 'no contact given'})"
+class WrongPygbif(TaxaforgeError):
+    """Another pygbif than the one this code was written for."""
 
 
-def retry_after(value: str | None, now: datetime) -> float | None:
-    """Seconds that a Retry-After header asks for, from its number or its HTTP date; None where it says nothing readable."""
-    if not value:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        due = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    due = due if due.tzinfo else due.replace(tzinfo=UTC)
-    return max(0.0, (due - now).total_seconds())
+@functools.cache
+def _pacer(base: str, per_second: float) -> Pacer:
+    """One clock a service, however many checklists are asked at a time."""
+    return Pacer(per_second)
 
 
-def usable(path: str, body: object) -> bool:
-    """Whether a decoded body has the shape that the endpoint at `path` answers with."""
-    if path.endswith("/species/match"):
-        return (
-            isinstance(body, dict) and isinstance(body.get("diagnostics"), dict) and "matchType" in body["diagnostics"]
-        )
-    if path.endswith("/occurrence/search"):
-        return (
-            isinstance(body, dict)
-            and isinstance(body.get("results"), list)
-            and isinstance(body.get("endOfRecords"), bool)
-        )
-    return isinstance(body, (dict, list)) and not (isinstance(body, dict) and set(body) == {"message"})
+@dataclass(frozen=True)
+class Received:
+    """As much of a `requests.Response` as pygbif looks at."""
+
+    content: bytes
+    body: object
+    status_code: int = 200
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"content-type": "application/json"}  # pygbif compares the string and knows no charset
+
+    def raise_for_status(self) -> None:
+        """Errors were raised long before."""
+
+    def json(self) -> object:
+        return self.body
 
 
 class Transport:
     """Stands where pygbif expects the `requests` module.
 
     base: scheme and host instead of pygbif's fixed one. agent: the User-Agent. timeout_s: longest silence
-    of the server. tries: attempts a request, the first included. sleep: waits, given seconds.
+    of the server. tries: attempts a request, the first included. sleep: waits, given seconds. pace: called
+    before every attempt. store: answers of before, and where new ones go. reuse_days: how old one of before
+    may be. offline: only the store answers, at any age. last: evidence of the answer handed out last.
     One thread, one connection that is kept open; asks one thing at a time.
     """
 
@@ -117,51 +114,134 @@ class Transport:
         timeout_s: float = 30.0,
         tries: int = 6,
         sleep: Callable[[float], None] = time.sleep,
+        *,
+        pace: Callable[[], None] = lambda: None,
+        store: AnswerStore | None = None,
+        reuse_days: float = 0.0,
+        offline: bool = False,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ):
         self.base, self.agent, self.timeout_s, self.tries, self.sleep = base, agent, timeout_s, tries, sleep
+        self.pace, self.store, self.offline, self.now = pace, store, offline, now
+        self.reuse = timedelta(days=reuse_days)
         self.session = requests.Session()
         self.jitter = random.Random()  # so that many clients do not come back at once; no result depends on it
+        self.releases: dict[str, str | None] = {}  # checklist -> release, asked in this session
+        self.last: Evidence | None = None
 
-    def get(self, url: str, params=None, headers=None, **options) -> requests.Response:
-        """A response whose body is JSON of the right shape.
+    def close(self) -> None:
+        self.session.close()
 
-        headers: pygbif's own, replaced by an honest User-Agent. Raises: a GbifError.
+    def get(self, url: str, params: Mapping | None = None, headers: Mapping | None = None) -> Received:
+        """An answer: JSON of the right shape.
+
+        headers: pygbif's own, replaced by an honest User-Agent. Raises: a GbifError; DamagedStore; BadTaxonKey.
         """
-        path = urlsplit(url).path
+        path, query, checklist = urlsplit(url).path, canonical(params), checklist_of(params or {})
+        if "/occurrence/" in path:
+            refuse_loose_keys(params or {})
+        if stored := self._stored(path, query, checklist):
+            return stored
+        if self.offline:
+            raise NotStored(
+                f"{request_of(path, query)} is not among the answers in {self.store.root if self.store is not None else 'no store'}, and nobody "
+                "may be asked. Run once with `taxonomy.offline=false`, or bring the store (`network.store`) of such a run here."
+            )
+        release = self.release(checklist) if path.endswith("/species/match") else None
+        content, body, tries = self._ask(path, query)
+        digest = hashlib.sha256(content).hexdigest()
+        at = self.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        entry = Entry("GET", path, query, self.base, checklist, release, at, 200, tries, digest)
+        if self.store is not None and says_something(path, body):
+            self.store.put(entry, content)
+        return self._hand_out(entry, content, body)
+
+    def release(self, checklist: str) -> str | None:
+        """Release of a checklist's name index, asked once a session; None where the service does not tell."""
+        if checklist not in self.releases:
+            query = canonical({"checklistKey": CHECKLISTS.get(checklist)})
+            try:
+                self.releases[checklist] = release_of(self._ask(METADATA, query)[1])
+            except GbifError as error:
+                self.releases[checklist] = None
+                print(f"note: the release of {checklist or 'the checklist'} is unknown. {error}", file=sys.stderr)
+        return self.releases[checklist]
+
+    def _stored(self, path: str, query: str, checklist: str) -> Received | None:
+        """An answer of before that may still be given."""
+        entry = self.store.find(request_of(path, query)) if self.store is not None else None
+        if entry is None or not (self.offline or self._is_fresh(entry)):
+            return None
+        content = self.store.body(entry)
+        if content is None:
+            return None
+        body = json.loads(content)
+        if not usable(path, body):
+            return None
+        return self._hand_out(entry, content, body)
+
+    def _is_fresh(self, entry: Entry) -> bool:
+        """Young enough, and of the release that the service has now, as far as anybody knows.
+
+        Nobody is asked for the release while the store speaks with one voice; only an answer of another
+        release than its newest one is a reason to ask.
+        """
+        if self.now() - datetime.fromisoformat(entry.retrievedAt) > self.reuse:
+            return False
+        if not entry.path.endswith("/species/match"):
+            return True
+        if entry.checklist not in self.releases and entry.release == self.store.release(entry.checklist):
+            return True
+        return self.release(entry.checklist) in {None, entry.release}
+
+    def _hand_out(self, entry: Entry, content: bytes, body: object) -> Received:
+        self.last = Evidence(
+            entry.request, entry.checklist, entry.release, entry.retrievedAt, entry.tries, entry.sha256
+        )
+        return Received(content, body)
+
+    def _ask(self, path: str, query: str) -> tuple[bytes, object, int]:
+        """Bytes, the same decoded, and the number of attempts it took."""
         failure: GbifError | None = None
         for attempt in range(self.tries):
+            self.pace()
             try:
-                return self._once(path, params, {"timeout": (min(5.0, self.timeout_s), self.timeout_s)} | options)
+                return *self._once(path, query), attempt + 1
             except _Again as again:
                 failure, asked = again.failure, again.wait
             if asked is not None and asked > LONGEST_WAIT_S:
-                raise RateLimited(f"{self.base}{path} asks to wait {asked:.0f} s. Run again later.")
+                raise type(failure)(f"{self.base}{path} asks to wait {asked:.0f} s. Run again later.") from failure
             if attempt + 1 < self.tries:
                 pause = min(LONGEST_PAUSE_S, SHORTEST_PAUSE_S * 2**attempt) * self.jitter.uniform(0.5, 1.5)
                 self.sleep(pause if asked is None else max(asked, pause / 4))
         raise failure
 
-    def _once(self, path: str, params, options) -> requests.Response:
+    def _once(self, path: str, query: str) -> tuple[bytes, object]:
         where = f"{self.base}{path}"
         try:
-            response = self.session.get(where, params=params, headers={"User-Agent": self.agent}, **options)
-        except requests.RequestException as error:  # reset, timeout, a body that breaks off
+            with self.session.get(
+                f"{self.base}{request_of(path, query)}",
+                headers={"User-Agent": self.agent, "Accept": "application/json"},
+                timeout=(min(5.0, self.timeout_s), self.timeout_s),
+                stream=True,
+            ) as response:
+                content = _read(response)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:  # reset, silence, half a body
             raise _Again(Unavailable(f"{where} gave no answer ({type(error).__name__}).")) from error
-        status = response.status_code
-        if status == 429 or status >= 500:
+        status, text = response.status_code, content[:120].decode("utf-8", "replace")
+        if status in {408, 425, 429} or status >= 500:
             kind = RateLimited if status == 429 else Unavailable
-            wait = retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
+            wait = retry_after(response.headers.get("Retry-After"), self.now())
             raise _Again(kind(f"{where} answered {status}."), wait)
         if status >= 400:
-            raise Rejected(f"{where} refused the request with {status}: {response.text[:120]}")
+            raise Rejected(f"{where} refused the request with {status}: {text}")
         try:
-            body = response.json()
-        except ValueError as error:  # maintenance page, cut body
-            raise _Again(BadPayload(f"{where} answered 200 with something that is not JSON.")) from error
-        if not usable(path, body):
-            raise BadPayload(f"{where} answered 200 with something that is no answer: {response.text[:120]}")
-        response.headers["content-type"] = "application/json"  # pygbif compares the string and knows no charset
-        return response
+            body = json.loads(content)
+        except (ValueError, RecursionError) as error:  # maintenance page, cut body
+            raise _Again(BadPayload(f"{where} answered {status} with something that is not JSON.")) from error
+        if status != 200 or not usable(path, body):
+            raise BadPayload(f"{where} answered {status} with something that is no answer: {text}")
+        return content, body
 
 
 class _Again(Exception):
@@ -171,23 +251,84 @@ class _Again(Exception):
         self.failure, self.wait = failure, wait
 
 
-_one_at_a_time = threading.Lock()
+def _read(response: requests.Response) -> bytes:
+    """The whole body, unless it takes too long or grows too large."""
+    ends, content = time.monotonic() + LONGEST_ANSWER_S, bytearray()
+    while piece := response.raw.read1(65536, decode_content=True):  # what has come, however little
+        content += piece
+        if len(content) > LARGEST_ANSWER or time.monotonic() > ends:
+            raise requests.ConnectionError("no end in sight")
+    return bytes(content)
+
+
+def open_service(network: Mapping) -> Transport:
+    """GBIF as section `network` says; pass it to `installed`. network: with "offline", from section `taxonomy`."""
+    base = api_base()
+    return Transport(
+        base,
+        user_agent(network["contact"]),
+        network["timeout_s"],
+        network["tries"],
+        pace=_pacer(base, network["requests_per_second"]),
+        store=AnswerStore(Path(network["store"]) / "answers"),
+        reuse_days=network["reuse_days"],
+        offline=network["offline"],
+    )
+
+
+_one_at_a_time = threading.RLock()
 
 
 @contextmanager
 def installed(transport: Transport) -> Iterator[None]:
-    """pygbif speaks through `transport` inside the block. One block at a time in a process."""
-    # Imported here: pygbif draws in matplotlib (a second of start-up) and configures the root logger;
-    # who resolves against the snapshot should pay for neither.
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    import pygbif.gbifutils as seam
+    """pygbif speaks through `transport` inside the block. Other threads of the process wait at the door."""
+    with speaking(transport):
+        try:
+            yield
+        finally:
+            transport.close()
 
-    root.handlers[:], root.level = handlers, level
+
+@contextmanager
+def speaking(transport: Transport) -> Iterator[None]:
+    """The same for one of several transports that are open at a time: its connection stays open."""
+    seam = _pygbif()
     with _one_at_a_time:
         before, seam.requests = seam.requests, transport
         try:
             yield
         finally:
             seam.requests = before
-            transport.session.close()
+
+
+USED = {
+    "species.name_backbone": "scientificName scientificNameAuthorship taxonRank kingdom phylum class_ order family genus verbose "
+    "checklistKey",
+    "occurrences.search": "taxonKey country year basisOfRecord mediatype checklistKey limit offset",
+    "gbifutils.gbif_GET": "url args",
+}
+"""What of pygbif is called, and with which parameters: an unknown one it passes on in silence, or dies of in strange ways."""
+
+
+@functools.cache
+def _pygbif():
+    """The module with the name to replace. Raises: WrongPygbif where this is not the pygbif we know."""
+    # Imported here: pygbif draws in matplotlib (a second of start-up) and configures the root logger;
+    # who resolves against the snapshot should pay for neither.
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    import pygbif
+    from pygbif import gbifutils, occurrences, species
+
+    root.handlers[:], root.level = handlers, level
+    modules = {"species": species, "occurrences": occurrences, "gbifutils": gbifutils}
+    for called, parameters in USED.items():
+        module, function = called.split(".")
+        known = getattr(modules[module], function, None)
+        missing = set(parameters.split()) - set(inspect.signature(known).parameters if known else ())
+        if missing or not hasattr(gbifutils, "requests"):
+            raise WrongPygbif(
+                f"pygbif {getattr(pygbif, '__version__', '?')} has no {called} with {', '.join(sorted(missing)) or 'requests'}. "
+                "Install the version that was tested: pip install 'pygbif==0.7.0'."
+            )
+    return gbifutils

@@ -68,15 +68,22 @@ class _Species:
         pixels = photograph(drawn, draw_scene(self._seed(k, "scene"), self.cfg["nuisance"]))
         visit = k // self.cfg["images_per_observer"]
         rng = np.random.default_rng(self._seed(visit, "visit"))
-        observer = f"Simulated observer {int(rng.integers(1, 1000)):03d}"
+        number = int(rng.integers(1, 1000))
+        observer = f"Simulated observer {number:03d}"
+        home = np.random.default_rng(seed_of(self.seed, "home", number)).uniform((45, 5), (50, 15))
         day = date(2020, 1, 1) + timedelta(days=int(rng.integers(0, 1800)))
         record = Candidate(
             identifier=f"sim:{self.taxon}:{k:04d}",
             scientificName=self.name,
             verbatimScientificName=self.name,
+            datasetKey="simulated",
             recordedBy=observer,
             eventDate=day.isoformat(),
+            decimalLatitude=round(float(home[0]), 4),
+            decimalLongitude=round(float(home[1]), 4),
+            coordinateUncertaintyInMeters=100.0,
             license=LICENCES[int(rng.integers(len(LICENCES)))],
+            creator=observer,
             rightsHolder=observer,
             caption=describe(drawn),
         )
@@ -96,6 +103,9 @@ class _Species:
             content=_encode(pixels, "JPEG"),
             recordedBy=None,
             eventDate=None,
+            decimalLatitude=None,
+            decimalLongitude=None,
+            coordinateUncertaintyInMeters=None,
         )
 
     def unusable(self) -> Iterator[Candidate]:

@@ -1,32 +1,90 @@
 """The name service of GBIF, `/v2/species/match`, through pygbif.
 
-One question a name: the canonical name alone, `verbose`, with the checklist stated. Author and hints
-stay at home: sent along, a wrong hint turns an insect into a shrub and a wrong author loses the rank,
-while all candidates come back anyway and `judge` weighs them.
+First the whole question: name, author and classification, `verbose`, with the checklist stated. Where the
+answer is not the name, the question itself may be why: a wrong hint turns an insect into a shrub, a wrong
+author loses the rank. So it is put again without the classification, then without the author too, and all
+candidates go to `judge`, who weighs author and hints on each.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from taxaforge.taxonomy.answers import Answer, Usage
-from taxaforge.taxonomy.names import Name
+from taxaforge.taxonomy.answers import Answer, Evidence, Usage
+from taxaforge.taxonomy.judge import relation
+from taxaforge.taxonomy.keys import CHECKLISTS
+from taxaforge.taxonomy.names import NULL_TOKENS, Name, fold, normalise
 from taxaforge.taxonomy.schema import RANKS
-from taxaforge.taxonomy.transport import CHECKLISTS, Transport, api_base, installed, user_agent
+from taxaforge.taxonomy.transport import open_service, speaking
+
+Ask = Callable[[Name, Mapping[str, str]], Answer]
+
+HINTS = (*RANKS[:-1], "taxonRank")
+"""What a question may carry besides name and author. Never a key: the service would ignore the name beside it."""
 
 
 @contextmanager
-def session(checklist: str, timeout_s: float, tries: int, contact: str) -> Iterator[Callable[[Name], Answer]]:
-    """`ask(name) -> Answer` while the block is open; a question without an answer raises a GbifError."""
-    with installed(Transport(api_base(), user_agent(contact), timeout_s, tries)):
-        from pygbif import species  # late, see transport.installed
+def session(checklist: str, network: Mapping) -> Iterator[Ask]:
+    """`ask(name, hints) -> Answer` while the block is open.
 
-        def ask(name: Name) -> Answer:
-            body = species.name_backbone(
-                scientificName=name.canonical, verbose=True, checklistKey=CHECKLISTS[checklist]
-            )
-            return read_answer(body, checklist)
+    checklist: col_xr or gbif_backbone. network: section `network`, and "offline".
+    A question without an answer raises a GbifError; what was answered before it is in the store.
+    """
+    transport = open_service(network)
 
+    def ask(name: Name, hints: Mapping[str, str]) -> Answer:
+        answers, evidence = [], []
+        for question in questions(name, hints):
+            with speaking(transport):
+                from pygbif import species  # late, see transport
+
+                body = species.name_backbone(**question, verbose=True, checklistKey=CHECKLISTS[checklist])
+            answers.append(read_answer(body, checklist))
+            evidence.append(transport.last)
+            if relation(name, answers[-1].best) == "identical":
+                break
+        return _together(answers, evidence)
+
+    try:
         yield ask
+    finally:
+        transport.close()
+
+
+def _together(answers: Sequence[Answer], evidence: Sequence[Evidence]) -> Answer:
+    """The answer to the full question, and beside it every other candidate of it and of the questions after it."""
+    best, others = answers[0].best, {}
+    for usage in (usage for answer in answers for usage in answer.usages):
+        if best is None or usage.key != best.key:
+            others.setdefault(usage.key, usage)
+    return Answer(best, tuple(others.values()), answers[0].match_type, answers[0].confidence, evidence=tuple(evidence))
+
+
+def questions(name: Name, hints: Mapping[str, str]) -> list[dict[str, str]]:
+    """Parameters of the question in full, then with less and less: at most three, all different.
+
+    Raises: ValueError for a name without a name: the service would answer its classification.
+    """
+    if not name.canonical:
+        raise ValueError(f"{name.verbatim!r} is nothing to ask for")
+    bare = {"scientificName": _spelt(name)}
+    signed = bare | ({"scientificNameAuthorship": name.author} if name.author and not name.qualifier else {})
+    given = {rank: normalise(hints[rank]) for rank in HINTS if rank in hints}
+    placed = {_parameter(rank): value for rank, value in given.items() if fold(value) not in NULL_TOKENS}
+    asked = []
+    for question in (signed | placed, signed, bare):
+        if question not in asked:
+            asked.append(question)
+    return asked
+
+
+def _spelt(name: Name) -> str:
+    """The canonical name, with its rank marker if it has one: a variety and a subspecies may share their epithets."""
+    *above, last = name.canonical.split()
+    return " ".join([*above, f"{name.marker}.", last]) if name.marker and len(above) == 2 else name.canonical
+
+
+def _parameter(rank: str) -> str:
+    return "class_" if rank == "class" else rank
 
 
 def read_answer(body: dict, checklist: str) -> Answer:
