@@ -245,3 +245,40 @@ def test_a_status_labels_only_with_a_species_behind_it():
 
 def test_a_capital_epithet_is_pointed_out():
     assert "lower case" in judge(parse("Danaus Plexippus"), {}, Answer(usage("Danaus"))).reason
+
+
+def _maple(family="Sapindaceae", **place):
+    return usage("Acer campestre", author="L.", kingdom="Plantae", family=family, **place)
+
+
+@pytest.mark.parametrize(
+    "hints, expected",
+    [
+        pytest.param({"family": "Aceraceae"}, "exact_accepted", id="an older family"),
+        pytest.param(
+            {"kingdom": "Plantae", "order": "Rosales", "family": "Aceraceae"}, "exact_accepted", id="order too"
+        ),
+        pytest.param(
+            {"kingdom": "Animalia", "family": "Aceraceae"}, "hint_conflict", id="another kingdom is no opinion"
+        ),
+        pytest.param({"genus": "Quercus"}, "hint_conflict", id="another genus is no opinion"),
+    ],
+)
+def test_a_family_that_differs_is_an_opinion_about_the_very_same_name(hints, expected):
+    assert status("Acer campestre", Answer(_maple()), **hints) == expected
+
+
+def test_the_reason_says_how_the_classifications_differ():
+    verdict = judge(parse("Acer campestre"), {"family": "Aceraceae"}, Answer(_maple()))
+    assert verdict.reason == (
+        "The accepted name. Classified differently: family Aceraceae in the list, Sapindaceae in the answer."
+    )
+
+
+def test_a_family_that_differs_stays_a_conflict_where_the_name_is_only_similar_or_borne_twice():
+    assert status("Acer campestris", Answer(_maple()), family="Aceraceae") == "hint_conflict"
+    twice = replace(_maple("Rosaceae"), key="test:other", species_key="test:other", author="Mill.")
+    assert status("Acer campestre", Answer(_maple(), (twice,)), family="Aceraceae") == "hint_conflict"
+    assert status("Acer campestre", Answer(_maple(), (twice,)), family="Rosaceae") == "exact_accepted"
+    genus = usage("Acer", kingdom="Plantae", family="Sapindaceae")
+    assert status("Acer inexistens", Answer(genus), family="Aceraceae") == "hint_conflict"

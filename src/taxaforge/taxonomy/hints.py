@@ -45,12 +45,27 @@ def agreeing(hints: Mapping[str, str], usage: Usage) -> int:
     return sum(rank in usage.lineage and _same(rank, hints[rank], usage) for rank in hints)
 
 
+OPINION = frozenset({"class", "order", "family"})
+"""Ranks on which good classifications disagree about one and the same species; two of them differ in the family of one binomial in fourteen."""
+
+
 def conflict(hints: Mapping[str, str], usage: Usage) -> str:
     """The first rank on which the tidied hints and the answer disagree, as a phrase; "" if none. Unknown ranks agree."""
-    for rank in RANKS[:-1]:
-        if rank in hints and rank in usage.lineage and not _same(rank, hints[rank], usage):
-            return f"{rank} {hints[rank]} in the list, {usage.lineage[rank]} in the answer"
-    return ""
+    return next(
+        (f"{rank} {hints[rank]} in the list, {usage.lineage[rank]} in the answer" for rank in _against(hints, usage)),
+        "",
+    )
+
+
+def irreconcilable(hints: Mapping[str, str], usage: Usage) -> bool:
+    """Whether they disagree on a rank that is no matter of opinion: kingdom, phylum, genus."""
+    return not set(_against(hints, usage)) <= OPINION
+
+
+def _against(hints: Mapping[str, str], usage: Usage) -> list[str]:
+    return [
+        rank for rank in RANKS[:-1] if rank in hints and rank in usage.lineage and not _same(rank, hints[rank], usage)
+    ]
 
 
 def _same(rank: str, said: str, usage: Usage) -> bool:

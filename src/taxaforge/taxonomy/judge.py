@@ -3,15 +3,16 @@
 A source answers *something* for nearly every query: the genus, a name that looks alike in another
 genus, a homonym in another kingdom. Only an answer that is the same name (or a spelling of it in
 the same genus), that is accepted or a synonym, and that agrees with what the row itself says about
-kingdom to genus gets a status that the usual policy accepts.
+its place gets a status that the usual policy accepts; a family, order or class that differs for the very
+same binomial is an opinion, and said in the reason.
 """
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from taxaforge.taxonomy.answers import Answer, Usage
-from taxaforge.taxonomy.hints import agreeing, conflict, tidy
+from taxaforge.taxonomy.hints import agreeing, conflict, irreconcilable, tidy
 from taxaforge.taxonomy.names import Name, authors_differ, edits, fold, stem, surnames
 from taxaforge.taxonomy.schema import RANKS
 
@@ -97,7 +98,8 @@ def _named(query: Name, hints: Mapping[str, str], answer: Answer) -> Verdict | N
     usages = [usage for usage in usages if usage.status != "MISAPPLIED"] or usages
     usages = [usage for usage in usages if usage.rank not in AGGREGATES] or usages
     fitting = _most(usages, lambda usage: -1 if conflict(hints, usage) else agreeing(hints, usage))
-    if against := conflict(hints, fitting[0]):
+    against = conflict(hints, fitting[0])
+    if against and not _placed_otherwise(hints, usages, kind):
         why = f"Known, but not there: {against}. Correct or delete the classification in the list."
         return Verdict("hint_conflict", why, usages[0] if len(usages) == 1 else None)
     author = "" if kind in PARENTS else query.author  # there it is the author of the subspecies
@@ -110,7 +112,22 @@ def _named(query: Name, hints: Mapping[str, str], answer: Answer) -> Verdict | N
         why = f"{taxa} taxa bear this name. Add the kingdom, the family or the author to the list."
         return Verdict("ambiguous_homonym", why)
     usage = min(fitting, key=lambda usage: (usage != answer.best, usage.status != "ACCEPTED", usage.key))
-    return _settled(query, usage, kind)
+    verdict = _settled(query, usage, kind)
+    return replace(verdict, reason=f"{verdict.reason} Classified differently: {against}.") if against else verdict
+
+
+def _placed_otherwise(hints: Mapping[str, str], usages: Sequence[Usage], kind: str) -> bool:
+    """Whether list and checklist only classify one species differently.
+
+    Codes of nomenclature keep a binomial unique, so the very name in the same kingdom is the same species,
+    whatever family it is put in; unless the checklist itself has it twice.
+    """
+    return (
+        kind == "identical"
+        and " " in usages[0].canonical
+        and not any(irreconcilable(hints, usage) for usage in usages)
+        and all(_same_meaning(a, b) for a in usages for b in usages)
+    )
 
 
 def _most(usages: Sequence[Usage], points) -> list[Usage]:
