@@ -487,7 +487,7 @@ def test_credentials_never_travel_in_the_clear(tmp_path, monkeypatch, base):
 def test_offline_what_is_not_here_is_a_loud_miss(tmp_path, serve, content):
     service = serve(content, {"STATUS": ["reset"] * 9})
     offline = NETWORK | {"offline": True}
-    with pytest.raises(NotStored, match=r"taxonomy\.offline=false"):
+    with pytest.raises(NotStored, match=r"offline: false"):
         asked(tmp_path / "d", network=offline)
     with pytest.raises(Unavailable):
         asked(tmp_path / "d")

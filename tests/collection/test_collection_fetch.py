@@ -382,7 +382,7 @@ def test_offline_serves_the_store_whatever_its_job_and_names_what_it_lacks(host,
     again = fetched(urls, tmp_path, job="b", offline=True)
     assert len(host.asked) == 2
     assert [again[url].sha256 for url in urls] == [first[url].sha256 for url in urls]
-    with pytest.raises(NotStored, match=r"/other is not in .*taxonomy\.offline=false"):
+    with pytest.raises(NotStored, match=r"/other is not in .*offline: false"):
         fetched([f"{host.url}/other"], tmp_path, offline=True)
     media = Media(tmp_path / "media", "a")
     media.path(first[urls[0]].sha256).unlink()

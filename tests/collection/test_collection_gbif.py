@@ -399,6 +399,19 @@ def test_pictures_are_drawn_from_several_datasets_and_years(monkeypatch, tool, t
     assert len({one.datasetKey for one in kept}) > 2
 
 
+def test_pages_are_drawn_over_the_whole_range_and_no_more_than_are_needed(monkeypatch, tool, tmp_path):
+    from taxaforge.collection.sources import occurrences
+
+    monkeypatch.setattr(occurrences, "PAGE", 5)
+    with tool.Replica(tool.DATA, faults="none", seed=3, log=tmp_path / "log") as server:
+        collect(server, monkeypatch, tmp_path, images_per_species=2, species=SPECIES[1:])
+        total = len(server.world.search([("taxonKey", "4299368"), ("mediaType", "StillImage")]))
+    paths = [json.loads(line)["path"] for line in (tmp_path / "log").read_text().splitlines()]
+    offsets = [int(dict(parse_qsl(urlsplit(path).query))["offset"]) for path in paths if "/search" in path]
+    assert len(offsets) < total / 5 / 2
+    assert offsets != sorted(offsets) and max(offsets) > total / 2
+
+
 def test_of_a_common_species_every_span_of_years_is_searched(monkeypatch, tool, tmp_path):
     """A search may go through 9,900 occurrences; here that is lowered to 30, which are one dataset."""
     from taxaforge.collection.sources import occurrences

@@ -579,7 +579,7 @@ def test_offline_answers_come_from_the_store_at_any_age_and_of_any_release(kept)
 
 def test_offline_a_miss_is_loud_and_nobody_is_asked(kept):
     http, server, _ = kept(OK, offline=True)
-    with pytest.raises(NotStored, match=r"scientificName=Aus\+bus is not among .*taxonomy\.offline=false") as caught:
+    with pytest.raises(NotStored, match=r"scientificName=Aus\+bus is not among .*offline: false") as caught:
         http.get(MATCH, ASKED)
     assert isinstance(caught.value, GbifError) and not server.seen and not server.metadata
     assert not http.store.root.exists()

@@ -103,7 +103,7 @@ class AnswerStore:
         if hashlib.sha256(content).hexdigest() != entry.sha256:
             raise DamagedStore(
                 f"{path} has changed since it was stored: its SHA-256 is not its name. It answered {entry.request}. "
-                "Restore it from a copy, or delete it and ask again with `taxonomy.offline=false`."
+                "Restore it from a copy, or delete it and ask again with `taxonomy: {offline: false}`."
             )
         return content
 

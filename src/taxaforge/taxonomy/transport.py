@@ -145,7 +145,7 @@ class Transport:
         if self.offline:
             raise NotStored(
                 f"{request_of(path, query)} is not among the answers in {self.store.root if self.store is not None else 'no store'}, and nobody "
-                "may be asked. Run once with `taxonomy.offline=false`, or bring the store (`network.store`) of such a run here."
+                "may be asked. Run once with `taxonomy: {offline: false}`, or bring the store (`network.store`) of such a run here."
             )
         release = self.release(checklist) if path.endswith("/species/match") else None
         content, body, tries = self._ask(path, query)

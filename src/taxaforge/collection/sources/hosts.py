@@ -88,7 +88,7 @@ class Fetcher:
         if known is None and self.network["offline"]:
             raise NotStored(
                 f"The picture {url} is not in {self.media.root}, and nobody may be asked. Run once with "
-                "`taxonomy.offline=false`, or bring the store (`network.store`) of such a run here."
+                "`taxonomy: {offline: false}`, or bring the store (`network.store`) of such a run here."
             )
         with self.changed:
             self.pending += 1
