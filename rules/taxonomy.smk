@@ -27,8 +27,8 @@ rule resolve_taxa:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=1000,
-        runtime="2h",
+        mem_mb=2000,
+        runtime="48h" if CFG.taxonomy.source == "gbif" else "2h",  # 100,000 names on two checklists: 6 h and more
     params:
         cfg=settings_of("resolve_taxa"),
         key=key_of("resolve_taxa"),

@@ -8,6 +8,7 @@ with job(snakemake) as run:
     files = snakemake.input
     export(
         view=snakemake.wildcards.view,
+        licences=snakemake.params.cfg["licences"],
         metadata=files.metadata,
         splits=files.splits,
         images=files.images,

@@ -87,16 +87,26 @@ def split_images(s: Settings, w: Wildcards) -> Node:
     return Node(settings, [("curate_images", {}), ("resolve_taxa", {})], files)
 
 
+def publishable(s: Settings) -> list[str]:
+    """Licences under which an image may leave the house."""
+    accepted = s.collection.gbif.licences if s.collection.source == "gbif" else []
+    return sorted({*s.collection.publish, *accepted})
+
+
 def describe_collection(s: Settings, w: Wildcards) -> Node:
-    source = s.collection.source
-    facts = {"name": s.run.name, "source": source, "split": split_images(s, w).settings["split"], "seed": s.run.seed}
-    if source == "gbif":
-        facts |= {"checklist": s.taxonomy.checklist, "licences": s.collection.gbif.licences}
+    facts = {
+        "name": s.run.name,
+        "source": s.collection.source,
+        "licences": publishable(s),
+        "split": dump(s.split, "previous"),
+        "seed": s.run.seed,
+    }
     return Node(facts, [("resolve_taxa", {}), ("fetch_images", {}), ("curate_images", {}), ("split_images", {})])
 
 
 def export_view(s: Settings, w: Wildcards) -> Node:
-    return Node({}, [("resolve_taxa", {}), ("fetch_images", {}), ("curate_images", {}), ("split_images", {})])
+    after = [("resolve_taxa", {}), ("fetch_images", {}), ("curate_images", {}), ("split_images", {})]
+    return Node({"licences": publishable(s)}, after)
 
 
 def pack_split(s: Settings, w: Wildcards) -> Node:
@@ -257,7 +267,8 @@ def draw_figures(s: Settings, w: Wildcards) -> Node:
 
 def write_report(s: Settings, w: Wildcards) -> Node:
     everything = {name: value for name, value in dump(s).items() if name not in ("runtime", "tracking", "network")}
-    del everything["taxonomy"]["offline"], everything["collection"]["views"]  # change nothing that the page shows
+    for section, name in (("taxonomy", "offline"), ("collection", "views"), ("collection", "publish")):
+        del everything[section][name]  # changes nothing that the page shows
     return Node({"settings": everything}, [("draw_figures", {}), *draw_figures(s, w).after])
 
 

@@ -1,17 +1,21 @@
 """Curation of real files: every kind of duplicate, caps, features, measures; equal bytes whatever order or workers."""
 
 import hashlib
+import io
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from taxaforge import tables
 from taxaforge.collection import measuring
@@ -19,6 +23,8 @@ from taxaforge.collection.caps import over_caps
 from taxaforge.collection.curate import curate
 from taxaforge.collection.features import BadFeatures, Features, outliers
 from taxaforge.collection.measuring import WorkerDied, measure_all
+from taxaforge.collection.pictures import flaw
+from taxaforge.collection.pixels import BROKEN, decoded, open_rgb
 from taxaforge.collection.quality import MissingImage, colourless, contrast, measure, sharpness
 from taxaforge.collection.schema import CANDIDATES, DUPLICATES, METADATA, REJECTIONS
 from taxaforge.files import read_json
@@ -318,6 +324,151 @@ def test_a_picture_without_colour_is_told_from_one_with_little(change, mono):
 
 def test_contrast_of_a_flat_picture_is_zero():
     assert contrast(Image.new("L", (9, 9), 77)) == 0
+
+
+# ---- damaged EXIF
+
+
+def tags(*entries):
+    """An EXIF block (without its JPEG header) of (tag, type, count, four bytes of value)."""
+    own = b"".join(struct.pack("<HHI", *entry[:3]) + entry[3] for entry in entries)
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + own + bytes(4)
+
+
+def upright_at(value, kind=3):
+    return (0x0112, kind, 1, struct.pack("<HH", value, 0))
+
+
+MAKE_AS_FLOAT = tags((0x010F, 11, 1, struct.pack("<f", 1.5)), upright_at(6))  # read; AttributeError once written again
+WIDTH_AS_TEXT = tags(upright_at(6), (0x011A, 2, 4, b"abc\0"))  # so with TypeError
+
+
+def photographed(kind, exif):
+    """The bytes of a picture of 48 x 40 px with this EXIF block."""
+    file = io.BytesIO()
+    more = {"save_all": True, "append_images": [photo(2)]} if kind == "MPO" else {}
+    photo(1).save(file, kind, exif=b"Exif\0\0" + exif, **more)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "MPO"])
+@pytest.mark.parametrize("exif", [MAKE_AS_FLOAT, WIDTH_AS_TEXT], ids=["make", "width"])
+def test_a_damaged_exif_block_neither_stops_curation_nor_loses_a_picture(collection, kind, exif):
+    collection.add("odd", photographed(kind, exif), suffix="jpg")
+    collection.add("plain", photo(2))
+    kept, rejected, _, _ = collection.curated()
+    assert not rejected
+    assert (kept["odd"]["img_width"], kept["odd"]["img_height"]) == (40, 48)  # turned all the same
+    assert kept["odd"]["img_format"] == ("JPEG" if kind == "MPO" else kind)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "MPO"])
+@pytest.mark.parametrize("orientation", range(10))
+def test_a_picture_is_turned_as_its_orientation_says(tmp_path, kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    more = {"save_all": True, "append_images": [photo(2)]} if kind == "MPO" else {}
+    photo(1).save(tmp_path / "p", kind, exif=exif, **more)
+    with Image.open(tmp_path / "p") as image:
+        expected = ImageOps.exif_transpose(image).convert("RGB")
+    assert expected.size == ((40, 48) if 5 <= orientation <= 8 else (48, 40))
+    assert open_rgb(tmp_path / "p").tobytes() == expected.tobytes()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of the damage
+@pytest.mark.parametrize("entry, turned", [
+    pytest.param((0x0112, 2, 4, b"six\0"), False, id="text"),
+    pytest.param((0x0112, 7, 4, b"\6\0\0\0"), False, id="bytes"),
+    pytest.param((0x0112, 11, 1, struct.pack("<f", float("nan"))), False, id="not a number"),
+    pytest.param((0x0112, 3, 9, struct.pack("<I", 70000)), False, id="behind the end of the block"),
+    pytest.param((0x0112, 3, 2, struct.pack("<HH", 6, 6)), True, id="said twice"),
+])  # fmt: skip
+def test_an_orientation_that_is_no_number_turns_nothing(tmp_path, entry, turned):
+    (tmp_path / "p").write_bytes(photographed("JPEG", tags(entry)))
+    assert open_rgb(tmp_path / "p").size == ((40, 48) if turned else (48, 40))
+
+
+def test_an_exif_block_that_is_none_turns_nothing(tmp_path):
+    (tmp_path / "p").write_bytes(photographed("JPEG", b"no block at all"))
+    assert open_rgb(tmp_path / "p").size == (48, 40)
+    profile = PngInfo()
+    profile.add_text("Raw profile type exif", "\nexif\n    4\nnot hexadecimal")
+    photo(1).save(tmp_path / "p", "PNG", pnginfo=profile)
+    assert open_rgb(tmp_path / "p").size == (48, 40)
+
+
+def test_an_orientation_in_xmp_alone_counts(tmp_path):
+    photo(1).save(tmp_path / "p", "JPEG", xmp=b'<x tiff:Orientation="6"/>')
+    assert open_rgb(tmp_path / "p").size == (40, 48)
+
+
+def rich_exif():
+    """Text, fractions, a thumbnail's pointer, and the EXIF and GPS blocks behind the first one."""
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112], exif[0x011A], exif[0x0131] = "Maker", 6, 72.0, "software"
+    exif.get_ifd(0x8769).update({0x9003: "2020:01:01 00:00:00", 0x829A: 0.01, 0x927C: b"notes"})
+    exif.get_ifd(0x8825).update({1: "N", 2: (1.0, 2.0, 3.0)})
+    return exif.tobytes().removeprefix(b"Exif\0\0")
+
+
+def strangely(rng, content, block):
+    """The file with a few bytes of its EXIF block changed, checksums put right."""
+    at, damaged = content.index(block), bytearray(content)
+    for _ in range(rng.choice([1, 2, 4, 8])):
+        damaged[at + rng.randrange(len(block))] = rng.choice([*range(14), 255, rng.randrange(256)])
+    if content[1:4] == b"PNG":
+        end = at + len(block)
+        damaged[end : end + 4] = struct.pack(">I", zlib.crc32(damaged[at - 4 : end]))
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "MPO"])
+def test_no_byte_of_an_exif_block_keeps_a_picture_from_being_read(tmp_path, kind, recwarn):
+    rng, block = random.Random(kind), rich_exif()
+    whole, unturned, path = photographed(kind, block), [], tmp_path / "p"
+    path.write_bytes(whole)
+    upright = np.asarray(open_rgb(path))
+    turned = {np.rot90(way, k).tobytes() for way in (upright, upright[:, ::-1]) for k in range(4)}
+    for _ in range(400):
+        path.write_bytes(content := strangely(rng, whole, block))
+        assert flaw(content) == ""
+        picture, found = decoded(path)
+        assert picture.tobytes() in turned and found == ("JPEG" if kind == "MPO" else kind)
+        unturned.append(picture.size == (48, 40))
+        assert measure(path)["img_width"] == picture.width
+    assert 0 < sum(unturned) < 200  # some lost their orientation, most did not
+
+
+def test_a_strange_tiff_is_read_or_rejected(tmp_path, recwarn):
+    rng, path, seen = random.Random(7), tmp_path / "p.tif", set()
+    photo(1).save(path, exif=rich_exif(), compression="raw")
+    whole = path.read_bytes()
+    start = struct.unpack("<I", whole[4:8])[0]
+    for _ in range(200):
+        content = bytearray(whole)
+        for _ in range(rng.choice([1, 2, 4])):
+            content[start + rng.randrange(200)] = rng.choice([*range(14), 255, rng.randrange(256)])
+        path.write_bytes(content)
+        try:
+            decoded(path)
+            seen.add(True)
+        except BROKEN:
+            seen.add(False)
+        assert measure(path).keys() >= {"img_width"}
+    assert seen == {True, False}
+
+
+@pytest.mark.parametrize("error", [TypeError, AttributeError, KeyError, struct.error, RuntimeError, AssertionError])
+def test_whatever_a_decoder_raises_is_a_rejection(collection, monkeypatch, error):
+    def strange(image):
+        raise error("strange bytes")
+
+    collection.add("odd", photo(1))
+    collection.add("plain", photo(2), suffix="bmp")
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", strange)
+    kept, rejected, _, _ = collection.curated()
+    assert list(kept) == ["plain"] and rejected["odd"]["reason"] == "undecodable"
+    assert flaw((collection.folder / "images/odd.png").read_bytes()) == "broken_image"
 
 
 # ---- processes

@@ -166,6 +166,7 @@ def test_an_archive_with_the_keys_of_the_other_checklist_is_refused(tmp_path):
 @pytest.mark.parametrize("damage, message", [
     ({"meta.xml": None}, "no meta.xml"),
     ({"meta.xml": "<archive"}, "meta.xml cannot be read"),
+    ({"meta.xml": '<archive><core fieldsTerminatedBy="\\t" fieldsEnclosedBy="" ignoreHeaderLines="one"><files><location>a</location></files><id index="0"/></core></archive>'}, "meta.xml cannot be read"),
     ({"meta.xml": "<archive/>"}, "no occurrences with speciesKey"),
     ({"multimedia.txt": None}, "lacks multimedia.txt"),
     ({"occurrence.txt": "gbifID\n1\tx\n"}, "line 2 of occurrence.txt has 2 columns"),

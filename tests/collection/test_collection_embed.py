@@ -1,6 +1,8 @@
 """Features by a timm model: equal to timm's own, of length 1, and loud where weights are not what they should be."""
 
 import hashlib
+import random
+import struct
 
 import numpy as np
 import pytest
@@ -90,6 +92,23 @@ def test_a_resized_copy_is_nearer_than_any_other_picture(collection, weights):
     features = Features.load(embedded(collection, weights))
     similarity = features.values @ features.rows(["p41"])[0]
     assert [list(features.place)[i] for i in np.argsort(-similarity)[:2]] == ["p41", "p03"]
+
+
+def test_damaged_exif_blocks_neither_stop_the_run_nor_lose_a_picture(collection, weights, recwarn):
+    images, rows = collection
+    rng = random.Random(0)
+    entries = [(0x010F, 11, 1, struct.pack("<f", 1.5)), (0x0112, 3, 1, struct.pack("<HH", 6, 0))]
+    block = (
+        b"II*\0" + struct.pack("<IH", 8, 2) + b"".join(struct.pack("<HHI", *e[:3]) + e[3] for e in entries) + bytes(4)
+    )
+    chosen = [row for row in rows if row["identifier"] not in ("p05", "p06")]
+    for k, row in enumerate(chosen):
+        exif = bytearray(block)
+        if k:
+            exif[rng.randrange(4, len(block))] = rng.choice([*range(14), rng.randrange(256)])
+        picture(k).save(images.parent / row["file_name"], "JPEG", exif=b"Exif\0\0" + bytes(exif))
+    features = Features.load(embedded(collection, weights, rows=chosen))
+    assert list(features.place) == [row["identifier"] for row in chosen]
 
 
 def test_a_model_that_is_not_there_or_weights_that_do_not_fit_are_clear_errors(collection, weights, tmp_path):

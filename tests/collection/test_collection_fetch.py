@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +19,7 @@ import pytest
 from PIL import Image
 
 from taxaforge.collection import pictures
+from taxaforge.collection.fetch import TOLD, settled
 from taxaforge.collection.media import Media, Outcome
 from taxaforge.collection.pictures import flaw
 from taxaforge.collection.sources import Candidate, download, hosts
@@ -476,6 +478,17 @@ def test_an_outage_of_the_own_network_is_no_error_of_a_picture(tmp_path, monkeyp
     assert Media(tmp_path / "media", "a").settled(url) is None
 
 
+def test_where_other_hosts_answer_the_network_is_up_even_without_gbif(host, tmp_path, monkeypatch):
+    monkeypatch.setenv("GBIF_API_BASE", f"http://127.0.0.1:{closed_port()}")
+    dead = f"http://127.0.0.1:{closed_port()}/x"
+    found = fetched([f"{host.url}/plain", dead, f"{host.url}/short"], tmp_path, tries=3, image_workers=1)
+    assert [found[url].errorCode for url in (f"{host.url}/plain", dead, f"{host.url}/short")] == [
+        "",
+        "connection",
+        "connection",
+    ]
+
+
 def test_a_fault_in_a_thread_reaches_whoever_waits(host, tmp_path, monkeypatch):
     def full(*args):
         raise OSError("no space left on device")
@@ -490,11 +503,17 @@ def test_a_fault_in_a_thread_reaches_whoever_waits(host, tmp_path, monkeypatch):
 
 def patient(pictures, outcomes, wanted, per_observer):
     """One person who fetches one after the other: rows and what was asked."""
-    rows, asked, kept = [], [], Counter()
+    rows, asked, kept, first = [], [], Counter(), {}
     for found in pictures:
         if kept.total() == wanted:
             break
-        if not found.errorCode:
+        if any((row.identifier, row.gbifID) == (found.identifier, found.gbifID) for row in rows):
+            continue
+        known = first.setdefault(found.identifier, len(rows))
+        if known < len(rows):  # another occurrence of a picture that was looked at
+            if not found.errorCode:
+                found = replace(found, errorCode=rows[known].errorCode, content=rows[known].content)
+        elif not found.errorCode:
             if kept[observer_of(found)] >= per_observer:
                 found = replace(found, errorCode="observer_has_enough")
             else:
@@ -544,10 +563,7 @@ def test_many_at_once_keep_and_ask_exactly_what_one_after_the_other_would(seed):
     rows = list(gather(lanes, fetcher, lambda sha256: "body", chance.randrange(1, 9)))
     expected, asked = [], set()
     for found in species.values():
-        first = {}
-        for one in found:
-            first.setdefault(one.identifier, one)
-        theirs, urls = patient(first.values(), outcomes, wanted, per_observer)
+        theirs, urls = patient(found, outcomes, wanted, per_observer)
         expected, asked = expected + theirs, asked | set(urls)
     assert rows == expected
     assert set(fetcher.asked) == asked
@@ -558,3 +574,96 @@ def test_pictures_of_one_occurrence_count_as_one_observer_where_nobody_is_named(
     assert of(gbifID="1") == of(gbifID="1") != of(gbifID="2")
     assert of(recordedBy="Ada  Løve", gbifID="1") == of(recordedBy="ada løve", gbifID="2")
     assert of(recordedBy="Ada", recordedByID="orcid:1") == of(recordedBy="A. Love", recordedByID="orcid:1")
+
+
+# ---------------------------------------------------------------- what a picture is said to be
+
+
+def said(identifier="u", species="Aus bus", error="", **known):
+    return dict.fromkeys(TOLD) | {
+        "identifier": identifier, "scientificName": species, "errorCode": error, "file_name": None if error else "images/a/a.jpg",
+        "sha256": None if error else "a", "license": "CC0-1.0",
+    } | known  # fmt: skip
+
+
+def test_a_picture_of_two_occurrences_is_a_row_for_each_whatever_their_order():
+    listed = [
+        said(gbifID="1", recordedBy="Ann"),
+        said(gbifID="2", recordedBy="Bob"),
+        said(gbifID="2", recordedBy="Bob"),
+    ]
+    rows = settled([dict(row) for row in listed])
+    assert [row["gbifID"] for row in rows] == ["1", "2"] and all(row["file_name"] for row in rows)
+    assert rows[0]["identifier"] == "u" and rows[1]["identifier"].startswith("u#")
+    assert settled([dict(row) for row in reversed(listed)]) == rows
+
+
+def test_a_licence_that_is_refused_once_is_refused():
+    rows = settled([said(gbifID="1"), said(gbifID="2", error="licence_not_allowed", license="CC-BY-NC-4.0")])
+    assert sorted(row["errorCode"] for row in rows) == ["licence_not_allowed", "two_licences"]
+    assert not any(row["file_name"] for row in rows)
+
+
+def test_a_picture_of_two_species_is_of_neither():
+    (row,) = settled([said(species="Bus aus"), said(species="Aus bus")])
+    assert (row["errorCode"], row["file_name"], row["scientificName"]) == ("two_species", None, "Aus bus")
+
+
+def test_an_address_that_comes_again_is_fetched_once_and_both_occurrences_are_told():
+    def picture(url, occurrence, error=""):
+        return Candidate(url, "Aus bus", gbifID=occurrence, recordedBy=f"by {occurrence}", errorCode=error)
+
+    pictures = [picture("a", "1"), picture("b", "1"), picture("a", "2"), picture("a", "2"), picture("c", "3")]
+    asked = []
+    lane = Lane("Aus bus", iter(pictures), wanted=3, per_observer=5)
+    lane.advance(asked.append)
+    assert asked == ["a", "b", "c"]
+    for url in ("c", "a", "b"):
+        lane.settle(Outcome(url, sha256="x"), f"file of {url}", asked.append)
+    rows = list(lane.rows())
+    assert [(row.identifier, row.gbifID, row.content) for row in rows] == [
+        ("a", "1", "file of a"), ("b", "1", "file of b"), ("a", "2", "file of a"), ("c", "3", "file of c"),
+    ]  # fmt: skip
+
+
+def test_nobody_is_no_observer_whose_share_could_be_used_up():
+    pictures = [Candidate(f"u{k}", "Aus bus", gbifID=str(k), recordedBy="anonymous") for k in range(5)]
+    asked = []
+    Lane("Aus bus", iter(pictures), wanted=5, per_observer=1).advance(asked.append)
+    assert len(asked) == 5
+
+
+def test_headers_that_come_drop_by_drop_end_as_a_timeout(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip():
+            taken, _ = server.accept()
+            with taken, suppress(OSError):
+                taken.recv(65536)
+                for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"a" * 400:
+                    taken.sendall(bytes([byte]))
+                    time.sleep(0.05)
+
+        threading.Thread(target=drip, daemon=True).start()
+        began = time.monotonic()
+        with open_session("test", private=True) as session:
+            reply = ask(session, f"http://127.0.0.1:{server.getsockname()[1]}/a.jpg", timeout_s=0.3, private=True)
+        assert (reply.error, reply.content) == ("timeout", b"")
+        assert time.monotonic() - began < 6
+
+
+@pytest.mark.parametrize(
+    "address", ["fec0::1", "192.0.0.8", "10.0.0.1", "::1", "169.254.169.254", "100.64.0.1", "fc00::1"]
+)
+def test_addresses_of_nobody_in_the_open_internet_are_private(address):
+    assert not is_public(address)
+
+
+def test_a_timeout_of_a_later_job_does_not_hide_a_picture_from_those_who_must_not_ask(tmp_path):
+    body = b"picture"
+    digest = hashlib.sha256(body).hexdigest()
+    Media(tmp_path, "a").put(Outcome("u", "a", sha256=digest), body)
+    Media(tmp_path, "b").put(Outcome("u", "b", errorCode="timeout", passing=True))
+    assert Media(tmp_path, "c").any_age("u").sha256 == digest
+    Media(tmp_path, "d").put(Outcome("u", "d", errorCode="http_410"))
+    assert Media(tmp_path, "e").any_age("u").errorCode == "http_410"

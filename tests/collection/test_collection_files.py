@@ -166,6 +166,27 @@ def test_files_are_stored_under_their_content_and_what_is_known_stays_with_them(
     assert not list((tmp_path / "c").rglob("*.part"))
 
 
+def test_a_picture_listed_under_two_names_is_kept_for_neither_whatever_the_order(tmp_path, photographs):
+    fetch(**photographs)
+    first = {path: path.read_bytes() for path in (tmp_path / "c").rglob("*") if path.is_file()}
+    rows = {row["identifier"]: row for row in tables.read(CANDIDATES, photographs["out_table"])}
+    assert rows["good.png"]["sha256"]
+    twice = rows["twice.png"]
+    assert (twice["scientificName"], twice["file_name"], twice["errorCode"]) == ("Aglais io", None, "two_species")
+    digest = hashlib.sha256((tmp_path / "photos/twice.png").read_bytes()).hexdigest()
+    assert not any(digest in path.name for path in first)
+    head, *lines = (tmp_path / "table.csv").read_text("utf-8-sig").splitlines()
+    lines = [line for line in lines if not line.startswith(",")]  # a row without path is named by its place
+    written = []
+    for n, order in enumerate((lines, lines[::-1], [*lines, "twice.png,Aglais io,,,,"])):
+        (tmp_path / "table.csv").write_text("\n".join([head, *order]) + "\n")
+        fetch(
+            **photographs | {"out_table": tmp_path / f"{n}/candidates.parquet", "out_images": tmp_path / f"{n}/images"}
+        )
+        written.append((tmp_path / f"{n}/candidates.parquet").read_bytes())
+    assert written[0] == written[1] == written[2]
+
+
 def test_photographs_stay_the_photographers_own(tmp_path, photographs):
     """A later edit of an original must not reach into the collection: it is a copy, not a second name."""
     fetch(**photographs)

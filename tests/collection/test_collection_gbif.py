@@ -67,7 +67,7 @@ def test_a_licence_becomes_an_id_or_stays_unknown(text, expected):
 LICENCES = ["CC0-1.0", "CC-BY-4.0"]
 CFG = {
     "images_per_species": 12, "images_per_observer": 1000, "licences": LICENCES, "country": [], "year": "", "basis_of_record": [],
-    "via": "auto", "archive": "",
+    "via": "auto", "archive": "", "allow_private_hosts": True,
 }  # fmt: skip
 
 
@@ -232,7 +232,7 @@ def quick(monkeypatch):
 def network(store, **other):
     return {
         "contact": "a@b.org", "timeout_s": 5.0, "tries": 6, "requests_per_second": 1000.0, "store": str(store), "reuse_days": 30.0,
-        "image_requests_per_second": 1000.0, "image_workers": 8, "allow_private_hosts": True, "offline": False,
+        "image_requests_per_second": 1000.0, "image_workers": 8, "offline": False,
     } | other  # fmt: skip
 
 
@@ -292,7 +292,7 @@ def test_every_address_ends_as_a_picture_or_one_code(monkeypatch, tool, tmp_path
     assert len({truth[one.identifier]["kind"] for one in tried}) >= 10  # nearly every fault was met
     assert all(bool(content) == (not one.errorCode) for one, content in found)
     assert all(one.license in LICENCES for one in kept)
-    named = [(one.scientificName, one.identifier) for one, _ in found]
+    named = [(one.scientificName, one.identifier, one.gbifID) for one, _ in found]
     assert len(named) == len(set(named)) and report["repeats"] == 0  # nothing was fetched twice
     assert all(flaw(content) == "" for one, content in found if content)
     assert report["retry_after_early"] == 0 and list(report["user_agents"]) == ["taxaforge/0.1.0 (a@b.org)"]
@@ -494,7 +494,18 @@ def test_another_job_asks_only_whether_pictures_have_changed(monkeypatch, tool, 
     assert report["requests"] == report["conditional"] == report["not_modified"] == 2 * CFG["images_per_species"]
 
 
-def test_one_address_under_two_species_is_kept_for_neither(monkeypatch, tool, tmp_path):
+def test_a_job_that_ended_and_is_run_again_asks_hosts_that_failed_in_passing(monkeypatch, tool, tmp_path):
+    with tool.Replica(tool.DATA, faults="m503=.3,dead=.1", seed=3) as server:
+        first = go(server, monkeypatch, tmp_path, tmp_path / "store", net={"tries": 1})
+        server.stats.clear()
+        second = go(server, monkeypatch, tmp_path, tmp_path / "store")
+        report = server.stats.report()["statuses"]
+    first, second = (json.loads(found["origin.json"])["errors"] for found in (first, second))
+    assert first["http_503"] > 3 and "http_503" not in second and second["http_404"] > 0
+    assert "/media/{id} 404" not in report or report["/media/{id} 404"] < second["http_404"]
+
+
+def test_shared_addresses_and_copies_are_stored_once_whatever_the_order(monkeypatch, tool, tmp_path):
     names = ["Aglais io", "Danaus plexippus", "Pieris rapae", "Vanessa cardui", "Papilio indra"]
     with tool.Replica(tool.DATA, faults="shared=.3,dup=.2", seed=3) as server:
         once = go(server, monkeypatch, tmp_path / "a", tmp_path / "store", names, images_per_species=90)
@@ -508,7 +519,7 @@ def test_one_address_under_two_species_is_kept_for_neither(monkeypatch, tool, tm
     assert files == {row["file_name"] for row in rows if row["file_name"]}
     for row in rows:
         if row["file_name"]:
-            shown = {species[gbif_id] for gbif_id in truth[row["identifier"]]["gbifIDs"]} & set(names)
+            shown = {species[gbif_id] for gbif_id in truth[row["identifier"].partition("#")[0]]["gbifIDs"]} & set(names)
             assert shown == {row["scientificName"]}
 
 
@@ -530,7 +541,7 @@ CORE = {
     "http://rs.gbif.org/terms/1.0/": "gbifID datasetKey speciesKey issue",
     "http://purl.org/dc/terms/": "license references rightsHolder",
     "http://rs.tdwg.org/dwc/terms/": "basisOfRecord countryCode decimalLatitude decimalLongitude coordinateUncertaintyInMeters "
-    "eventDate occurrenceID recordedBy scientificName",
+    "eventDate informationWithheld occurrenceID recordedBy scientificName",
 }
 MEDIA = {
     "http://rs.gbif.org/terms/1.0/": "gbifID",

@@ -137,11 +137,11 @@ class Nursery:
             "out_origin": str(folder / "c/origin.json"),
             "cfg": {
                 "images_per_species": 20, "images_per_observer": 3, "licences": ["CC0-1.0", "CC-BY-4.0"], "country": [], "year": "",
-                "basis_of_record": [], "via": "auto", "archive": "",
+                "basis_of_record": [], "via": "auto", "archive": "", "allow_private_hosts": True,
             },
             "network": {
                 "contact": "", "timeout_s": 5.0, "tries": 6, "requests_per_second": 1000.0, "store": str(folder / "store"),
-                "reuse_days": 30.0, "image_requests_per_second": 300.0, "image_workers": workers, "allow_private_hosts": True,
+                "reuse_days": 30.0, "image_requests_per_second": 300.0, "image_workers": workers,
                 "offline": False,
             },
         }  # fmt: skip

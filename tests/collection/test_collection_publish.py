@@ -165,16 +165,86 @@ def test_licences_sort_from_the_freest_to_the_strictest():
     assert sorted(random.Random(1).sample(order, len(order)), key=strictness) == order
 
 
-def test_a_picture_under_a_licence_that_is_not_allowed_stops_the_release_and_nothing_is_written(tmp_path):
-    files = write(tmp_path, PICTURES)
-    with pytest.raises(NotPublishable, match=r"6 of 24 pictures.*CC BY-NC-SA 4\.0: 6.*host\.example/15\.jpg"):
-        describe(**files, facts=FACTS | {"licences": ["CC0-1.0", "CC-BY-4.0"]})
-    assert not any((tmp_path / name).exists() for name in OUTPUTS.values())
+@pytest.mark.parametrize("source", ["gbif", "folder", "simulated"])
+def test_a_picture_under_another_licence_stays_out_of_all_that_is_published_whatever_the_source(tmp_path, source):
+    # 6 of 24 are CC BY-NC-SA; of the first group the picture that names it has no licence, of another one a text.
+    closed = {0: None, 3: "Ask the museum"}
+    rows = [picture(k, source=source, **({"license": closed[k]} if k in closed else {})) for k in range(24)]
+    closed |= {k: "CC-BY-NC-SA-4.0" for k in range(24) if k % 4 == 3 and k not in closed}
+    files = write(tmp_path, rows)
+    splits = [row | {"group": rows[0]["identifier"]} if row["identifier"] in (rows[0]["identifier"], rows[1]["identifier"]) else row
+              for row in tables.read(SPLITS, files["splits"])]  # fmt: skip
+    tables.write(SPLITS, splits, files["splits"])
+    logged = {}
+    describe(
+        **files,
+        facts=FACTS | {"source": source, "licences": ["CC0-1.0", "CC-BY-4.0"]},
+        log=lambda _, values: logged.update(values),
+    )
+    assert (logged["images_published"], logged["images_withheld"]) == (17, 7)
+    for name in OUTPUTS.values():
+        text = (tmp_path / name).read_text("utf-8")
+        for k, row in enumerate(rows):
+            here = row["identifier"] in text or row["sha256"] in text
+            assert here == (k not in closed and name in ("metadata.csv", "ATTRIBUTION.csv")), (name, k)
+    assert {row["license"] for row in lines(tmp_path / "metadata.csv")} == {"CC0-1.0", "CC-BY-4.0"}
+    assert lines(tmp_path / "metadata.csv")[0]["split_group"] != rows[0]["identifier"]
+    derived = {row["datasetKey"]: int(row["count"]) for row in lines(tmp_path / "derived_dataset.csv")}
+    assert derived == dict(
+        Counter({row["gbifID"]: row["datasetKey"] for k, row in enumerate(rows) if k not in closed}.values())
+    )
+    card = (tmp_path / "README.md").read_text("utf-8")
+    left = card.split("## What was left out")[1].split("\n## ")[0]
+    assert "28 candidates: 24 kept, 4 left out." in left and "7 of the 24 are not published" in left
+    for licence, count in (("CC BY-NC-SA 4.0", 5), ("not stated", 1), ("Ask the museum", 1)):
+        assert f"| {licence} | {count} |" in left
+    assert "17 pictures of 3 species" in card and "CC BY-NC-SA" not in card.replace(left, "")
+    assert "by-nc-sa" not in (tmp_path / "croissant.json").read_text("utf-8")
+    assert header(tmp_path)["license"] == ["cc0-1.0", "cc-by-4.0"]
 
 
-def test_an_unstated_licence_is_no_allowed_licence(tmp_path):
-    with pytest.raises(NotPublishable, match="not stated: 1"):
-        describe(**write(tmp_path, [picture(0, license=None)]), facts=FACTS)
+def test_a_group_keeps_together_what_is_published_of_it_under_a_name_that_is(tmp_path):
+    rows = [picture(k, license=None if k in (0, 4) else "CC0-1.0") for k in range(6)]
+    name = [row["identifier"] for row in rows]
+    group = [name[0], name[0], name[0], name[3], name[3], name[4]]
+    splits = [
+        {"identifier": name[k], "split": "train", "group": group[k], "scientificName": rows[k]["scientificName"]}
+        for k in range(6)
+    ]
+    describe(**write(tmp_path, rows, splits), facts=FACTS)
+    found = {row["identifier"]: row["split_group"] for row in lines(tmp_path / "metadata.csv")}
+    assert found == {name[1]: name[1], name[2]: name[1], name[3]: name[3], name[5]: name[5]}
+
+
+@pytest.mark.parametrize("source", ["folder", "gbif"])
+def test_private_photographs_fail_no_run_and_the_card_says_how_to_state_licences(tmp_path, source):
+    rows = [picture(k, source=source, license="All rights reserved" if k % 3 else None) for k in range(24)]
+    describe(**write(tmp_path, rows), facts=FACTS | {"source": source})
+    assert tables.read(PUBLISHED, tmp_path / "metadata.csv") == []
+    assert list(csv.reader((tmp_path / "metadata.csv").open(encoding="utf-8"))) == [list(PUBLISHED.columns)]
+    assert lines(tmp_path / "ATTRIBUTION.csv") == lines(tmp_path / "derived_dataset.csv") == []
+    card = (tmp_path / "README.md").read_text("utf-8")
+    assert "**No picture of this collection may be published.**" in card
+    assert "| All rights reserved | 16 |" in card and "| not stated | 8 |" in card and "| licence_unknown | 1 |" in card
+    assert "`collection.publish`" in card and ("column `license`" in card) == (source == "folder")
+    assert f"allows for that: {', '.join(FACTS['licences'])}." in card
+    assert "heath" in header(tmp_path)["pretty_name"]
+    assert not snippets(tmp_path / "README.md")
+
+
+def test_croissant_of_a_collection_with_nothing_to_publish_validates_and_holds_no_picture(tmp_path):
+    mlcroissant = pytest.importorskip("mlcroissant")
+    describe(**write(tmp_path, [picture(k, license=None) for k in range(6)]), facts=FACTS | {"source": "folder"})
+    dataset = mlcroissant.Dataset(tmp_path / "croissant.json")
+    assert dataset.metadata.ctx.issues.errors == set()
+    assert [record_set.id for record_set in dataset.metadata.record_sets] == ["classes"]
+    assert len(list(dataset.records("classes"))) == 3
+
+
+def test_a_collection_whose_licences_are_all_allowed_withholds_nothing(collection):
+    card = (collection / "README.md").read_text("utf-8")
+    assert "not published" not in card
+    assert len(lines(collection / "metadata.csv")) == 24
 
 
 def test_derived_datasets_count_occurrences_not_pictures(collection):
@@ -276,10 +346,10 @@ def test_the_card_has_a_header_that_the_hub_understands(collection):
 
 
 def test_a_licence_that_the_hub_does_not_know_is_its_other(tmp_path):
-    rows = [picture(k, license=licence) for k, licence in enumerate(["CC-PDM-1.0", None, "CC-BY-4.0"])]
-    describe(**write(tmp_path, rows), facts={name: value for name, value in FACTS.items() if name != "licences"})
+    given = ["CC-PDM-1.0", "LicenseRef-CC-BY", "CC-BY-4.0"]
+    rows = [picture(k, license=licence) for k, licence in enumerate(given)]
+    describe(**write(tmp_path, rows), facts=FACTS | {"licences": given})
     assert header(tmp_path)["license"] == ["other", "cc-by-4.0"]
-    assert "**Some pictures have no clear licence.**" in (tmp_path / "README.md").read_text("utf-8")
 
 
 def test_a_simulated_collection_says_that_nothing_is_a_picture_of_the_real_species(tmp_path):

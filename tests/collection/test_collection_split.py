@@ -161,9 +161,19 @@ NAMES_OF = [
     set(), set(), {"ann"}, {"ann"}, {"id 1"}, {"ann", "id 1"}, {"bo"}, {"cy", "bo"}, {"dee"}, {"eve"}, {"flo"}, {"gus", "id 2"},
     {"hal", "id 2"}, {"ida"}, {"jo"},
 ]  # fmt: skip
-PLACES = [(None, None, None), (0.0, 0.0, 10.0), (10.01, 10.01, 90000.0)] + [
-    (-60.0 + 3 * k, 10.0 + 2 * (k % 4), None if k % 2 else 100.0) for k in range(40)
-]
+PLACES = [
+    (None, None, None, None), (0.0, 0.0, 10.0, None), (10.01, 10.01, 90000.0, None), (-60.0, 10.0, 28000.0, None),
+    (-57.0, 12.0, None, "Coordinate uncertainty increased to protect a threatened taxon"),
+] + [(-60.0 + 3 * k, 10.0 + 2 * (k % 4), None if k % 2 else 100.0, None) for k in range(40)]  # fmt: skip
+JANUARY = 1  # 2024-01-01, counted in days
+DATES = {
+    None: (-9999, 9999), "2024": (JANUARY, 366), "2024-01-05": (5, 5), "2024-01-05T10:00/2024-01-09": (5, 9),
+    "2024-01-08": (8, 8), "2024-02-11T10:00": (42, 42), "2024-02": (32, 60), "2024-04-01": (92, 92),
+    "2024-04-02/2024-04-05": (93, 96), "2024-04-04": (95, 95), "2023-12-30/2024-01-01": (-1, 1), "2024-05-01": (122, 122),
+    "2024-01-20/2024-04-20": (20, 111),
+}  # fmt: skip
+"""eventDate -> first and last day."""
+USUAL = ["2024-01-05", "2024-02-11T10:00", "2024-04-01", "2024-05-01", "2024-01-08", "2024-04-04"]
 
 
 def messy(rng, count):
@@ -172,9 +182,7 @@ def messy(rng, count):
     for k in range(count):
         number, place, species = rng.randrange(len(PEOPLE)), rng.choice(PLACES), "PQR"[k % 3]
         people = rng.choice([PEOPLE[number], (f"Solo {k}", None), (f"Solo {k}", None)])
-        day = rng.choice(
-            [None, "2024", "2024-01-05", "2024-02-11T10:00", "2024-04-01", "2024-04-02/2024-04-05", "2024-05-01"]
-        )
+        day = rng.choice([*DATES, *USUAL, *USUAL])
         known = {
             "recordedByID": people[1],
             "gbifID": rng.choice([None, None, str(rng.randrange(count))]),
@@ -183,6 +191,7 @@ def messy(rng, count):
             "decimalLatitude": place[0],
             "decimalLongitude": place[1],
             "coordinateUncertaintyInMeters": place[2],
+            "informationWithheld": place[3],
             "officialSplit": rng.choice([None, "train", "train", "train", "validation", "test"]),
         }
         row = image(species, k, people[0], day, **known)
@@ -205,7 +214,9 @@ def where(row):
     known = (row["decimalLatitude"], row["decimalLongitude"])
     return (
         known
-        if known not in ((None, None), (0.0, 0.0)) and (row["coordinateUncertaintyInMeters"] or 0) < 50_000
+        if known not in ((None, None), (0.0, 0.0))
+        and (row["coordinateUncertaintyInMeters"] or 0) < 5_000
+        and not row["informationWithheld"]
         else None
     )
 
@@ -217,7 +228,7 @@ def occurrence_key(row):
 TIED = {
     "occurrence": lambda a, b: occurrence_key(a) is not None and occurrence_key(a) == occurrence_key(b),
     "event": lambda a, b: bool(who(a) & who(b)) and a["scientificName"] == b["scientificName"]
-    and (a["eventDate"] or "")[:10] == (b["eventDate"] or "")[:10],
+    and DATES[a["eventDate"]][0] <= DATES[b["eventDate"]][1] and DATES[b["eventDate"]][0] <= DATES[a["eventDate"]][1],
     "observer": lambda a, b: bool(who(a) & who(b)),
     "block": lambda a, b: where(a) is not None and where(a) == where(b),
     "duplicate_set": lambda a, b: a["qc_duplicate_set"] == b["qc_duplicate_set"],
@@ -253,7 +264,8 @@ def connected(rows, kinds):
 
 
 def side_of_cut(day):
-    return "undated" if day in (None, "2024") else "late" if day >= "2024-03-01" else "early"
+    first, last = DATES[day]
+    return "late" if first >= 61 else "early" if last < 61 else "undated"  # 61: the first of March
 
 
 @pytest.mark.parametrize("protocol", [FEW | {"shots": 2}, FULL], ids=["few_shot", "full"])
@@ -340,6 +352,28 @@ def test_a_kept_picture_inherits_the_ties_of_its_dropped_copy(tmp_path):
     assert ghost["identifier"] not in table
 
 
+def test_a_picture_with_a_vague_date_holds_its_observer_s_days_together(tmp_path):
+    rows = species_rows("P", 60, 1)
+    rows += [
+        image("P", 60 + k, "Ann", day) for k, day in enumerate(["2020-05-01/2020-05-03", "2020-05-02", "2020-05-09"])
+    ]
+    table = run(tmp_path, rows, ["P"])
+    assert [table[f"P-{k:03d}"]["group"] for k in (60, 61, 62)] == ["P-060", "P-060", "P-062"]
+    table = run(tmp_path, [*rows, image("P", 63, "Ann")], ["P"])
+    assert {table[f"P-{k:03d}"]["group"] for k in (60, 61, 62, 63)} == {"P-060"}
+    assert not any(row["ties"] for row in tables.read(LEAKAGE, tmp_path / "leakage.csv"))
+
+
+def test_dates_that_nobody_can_read_are_told(tmp_path, capsys):
+    run(tmp_path, species_rows("P", 60, 1), ["P"])
+    assert "eventDate" not in capsys.readouterr().out
+    odd = [image("P", 60, "Ann", "01.05.2020"), image("P", 61, "Ann", "2020"), image("P", 62)]
+    rows = [*species_rows("P", 60, 1), *odd]
+    table = run(tmp_path, rows, ["P"])
+    assert "1 of 63 images has an eventDate that is no ISO 8601 date ('01.05.2020')" in capsys.readouterr().out
+    assert table["P-061"]["group"] == "P-060"
+
+
 def test_members_of_duplicate_sets_that_were_kept_are_dealt_once(tmp_path):
     rows = species_rows("P", 60)
     kept = {name: rows[0].get(name) for name in DUPLICATES.columns} | {"qc_duplicate_kind": "exact", "kept": True}
@@ -398,6 +432,20 @@ def test_a_square_holds_all_species_that_were_seen_in_it(tmp_path):
     for k in range(0, 60, 3):
         square = {table[f"{name}-{i:03d}"]["split"] for name in "PQ" for i in range(k, k + 3)}
         assert len(square - {"unused"}) <= 1
+
+
+def test_pictures_whose_place_is_blurred_only_train(tmp_path):
+    rows = [
+        image("P", k, f"P {k}", "2024-05-01", decimalLatitude=40.0 + k // 3, decimalLongitude=5.0) for k in range(60)
+    ]
+    blurred = [
+        image("P", 60 + k, f"P {60 + k}", "2024-05-01", decimalLatitude=20.0 + k, decimalLongitude=5.0, **known)
+        for k, known in enumerate(
+            [{"coordinateUncertaintyInMeters": 28_000.0}] * 8 + [{"informationWithheld": "Coordinates hidden"}] * 8
+        )
+    ]
+    table = run(tmp_path, rows + blurred, ["P"], FULL, unit="spatial")
+    assert {row["split"] for i, row in table.items() if i >= "P-060"} == {"train"}
 
 
 def test_official_test_pictures_are_all_and_only_the_test(tmp_path):

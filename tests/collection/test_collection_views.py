@@ -29,6 +29,7 @@ CLASSES = [
     for number, (name, kingdom) in enumerate(zip(SPECIES, ("Animalia", "Animalia", "Plantae"), strict=True))
 ]  # fmt: skip
 DEALT = ("train", "train", "train", "validation", "test", "reserve", "unused")
+LICENCES = ("CC0-1.0", "CC-BY-4.0", "LicenseRef-CC-BY-SA")
 FORMATS = (("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP"), ("tif", "TIFF"))
 
 
@@ -47,7 +48,7 @@ def pictures(folder: Path, count: int = 28) -> tuple[list[dict], list[dict]]:
         species = SPECIES[k % 3]
         rows.append(dict.fromkeys(METADATA.columns) | {
             "identifier": f"shots/{k:03d}.{suffix}", "file_name": name, "sha256": digest, "scientificName": species,
-            "license": ("CC0-1.0", "CC-BY-4.0", None)[k % 3], "creator": "Ada | Lovelace" if k % 2 else None,
+            "license": LICENCES[k % 3], "creator": "Ada | Lovelace" if k % 2 else None,
             "decimalLatitude": 47.5 if k % 2 else None, "eventDate": "2021-05-06", "source": "folder",
             "caption": f"picture {k}", "errorCode": "", "img_format": kind, "img_width": 30, "img_height": 20 + k,
             "img_pixel_sha256": digest, "img_phash": digest, "qc_contrast": 60.0, "qc_sharpness": 9.0, "qc_mono": False,
@@ -72,7 +73,7 @@ def arguments(folder: Path, rows: list[dict], splits: list[dict]) -> dict:
     tables.write(SPLITS, splits, folder / "splits.parquet")
     (folder / "classes.json").write_text(json.dumps(CLASSES))
     names = {"metadata": "metadata.parquet", "splits": "splits.parquet", "images": "images", "classes": "classes.json"}
-    return {name: folder / file for name, file in names.items()}
+    return {name: folder / file for name, file in names.items()} | {"licences": LICENCES}
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +205,7 @@ def test_coco_has_the_fields_of_inaturalist_2021(source):
     assert {names[image["license"]] for image in document["images"]} == {
         ("CC0 1.0", "https://creativecommons.org/publicdomain/zero/1.0/"),
         ("CC BY 4.0", "https://creativecommons.org/licenses/by/4.0/"),
-        ("not stated", ""),
+        ("CC BY-SA, version not stated", ""),
     }
     assert {image["rights_holder"] for image in document["images"]} == {"", "Ada | Lovelace"}
 
@@ -216,7 +217,7 @@ def test_coco_is_read_by_our_own_reader_of_inaturalist_2021(source):
     by_digest = expected(source, "sha256")
     found = {Path(p.image).stem: (SPECIES.index(p.labels[0]), p.fields["officialSplit"]) for p in read}
     assert found == {name: value for name, value in by_digest.items() if value[1] in ("train", "validation")}
-    assert {p.fields["license"] for p in read} == {"CC0-1.0", "CC-BY-4.0", "not stated"}
+    assert {p.fields["license"] for p in read} == set(LICENCES)
 
 
 def test_webdataset_loads_with_its_library(source):
@@ -303,7 +304,53 @@ def test_the_examples_of_each_view_run(source, view):
         environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": os.fspath(source / "home")}
         done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0 and done.stdout, done.stderr
-    assert "| not stated | " in text and "terms unknown" in text
+    assert "| CC BY-SA, version not stated | " in text and "share adaptations" in text
+
+
+def contents(folder: Path) -> bytes:
+    """All names and bytes of a view, files in tars included."""
+    return b"".join(
+        str(path.relative_to(folder)).encode() + path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    )
+
+
+@pytest.mark.parametrize("view", ["imagefolder", "coco", "webdataset"])
+@pytest.mark.parametrize("source", ["folder", "gbif", "simulated"])
+def test_a_picture_under_another_licence_is_in_no_view_whatever_the_source(tmp_path, view, source):
+    rows, splits = pictures(tmp_path, 12)
+    rows = [row | {"source": source} for row in rows]
+    closed = {0: "All rights reserved", 4: None, 5: "CC-BY-NC-4.0"}
+    rows = [row | {"license": closed.get(k, row["license"])} for k, row in enumerate(rows)]
+    # The name of a group of pictures may be that of one that stays at home.
+    splits = [row | {"group": "shots/000.png" if k < 3 else row["group"]} for k, row in enumerate(splits)]
+    for k in closed:  # what is not published is not even opened
+        (tmp_path / rows[k]["file_name"]).unlink()
+    views.export(view=view, **arguments(tmp_path, rows, splits), out=tmp_path / "out")
+    with (tmp_path / "out/ATTRIBUTION.csv").open(encoding="utf-8", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 9
+    written = contents(tmp_path / "out")
+    for k, row in enumerate(rows):
+        assert (row["sha256"].encode() in written) == (k not in closed)
+        assert (row["identifier"].encode() in written) == (k not in closed)
+
+
+@pytest.mark.parametrize("view", ["imagefolder", "coco", "webdataset"])
+def test_a_view_with_nothing_to_publish_fails_with_the_remedy_and_leaves_none(tmp_path, view):
+    rows, splits = pictures(tmp_path, 6)
+    rows = [row | {"license": None if k % 2 else "CC-BY-NC-4.0"} for k, row in enumerate(rows)]
+    with pytest.raises(TaxaforgeError, match=r"CC BY-NC 4\.0: 3, not stated: 3.*`license`.*collection\.publish"):
+        views.export(view=view, **arguments(tmp_path, rows, splits), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_view_whose_only_free_pictures_are_unused_has_nothing_either(tmp_path):
+    rows, splits = pictures(tmp_path, 6)
+    rows = [row | {"license": row["license"] if k == 5 else None} for k, row in enumerate(rows)]
+    splits = [row | {"split": "unused" if k == 5 else "train"} for k, row in enumerate(splits)]
+    with pytest.raises(TaxaforgeError, match="nothing to publish"):
+        views.export(view="coco", **arguments(tmp_path, rows, splits), out=tmp_path / "out")
 
 
 def test_a_view_of_drawings_says_so(tmp_path):
@@ -321,7 +368,7 @@ def test_a_view_without_hard_links_is_a_copy(source, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", refuse)
     files = {name: source / path for name, path in (("metadata", "metadata.parquet"), ("splits", "splits.parquet"),
              ("images", "images"), ("classes", "classes.json"))}  # fmt: skip
-    views.export(view="coco", **files, out=tmp_path / "out")
+    views.export(view="coco", **files, licences=LICENCES, out=tmp_path / "out")
     copied = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*/*/*")}
     assert copied == {path.name: path.read_bytes() for path in (source / "views/coco").glob("*/*/*")}
 
@@ -351,4 +398,4 @@ def test_one_file_under_two_ids_stops_the_view(tmp_path):
 
 def test_an_unknown_view_names_those_that_exist(source, tmp_path):
     with pytest.raises(TaxaforgeError, match="imagefolder, coco, webdataset"):
-        views.export(view="yolo", metadata="", splits="", images="", classes="", out=tmp_path)
+        views.export(view="yolo", metadata="", splits="", images="", classes="", licences=(), out=tmp_path)

@@ -100,7 +100,7 @@ def test_runtime_knobs_rerun_nothing(planner):
 
 NETWORK = {
     "contact": "a@b.org", "timeout_s": 1.0, "tries": 2, "requests_per_second": 1.0, "store": "elsewhere", "reuse_days": 0.0,
-    "image_requests_per_second": 1.0, "image_workers": 2, "allow_private_hosts": True,
+    "image_requests_per_second": 1.0, "image_workers": 2,
 }  # fmt: skip
 
 
@@ -124,6 +124,10 @@ def test_gbifs_settings_matter_only_where_gbif_is_asked(planner):
         "collection": {"gbif": {"images_per_species": 7}},
     }
     assert planner.rules(config) == Counter({"write_report": 1, "ship_records": 1})  # the page lists all settings
+
+
+def test_what_may_be_published_describes_the_collection_again_and_no_more(planner):
+    assert planner.rules({"collection": {"publish": ["CC0-1.0"]}}) == Counter({"describe_collection": 1})
 
 
 def test_a_cap_starts_at_curation(planner):

@@ -71,7 +71,7 @@ def build(tmp_path, species=8, methods=("cfg", "taxadiffusion"), seeds=3, name=N
         w.splits,
     )
     w.rejections, w.ledger = tmp_path / "rejections.csv", tmp_path / "ledger.json"
-    rejected = [{"identifier": f"r{k}", "scientificName": names[0], "reason": "min_side"} for k in range(4)]
+    rejected = [full_row(REJECTIONS, identifier=f"r{k}", scientificName=names[0], reason="min_side") for k in range(4)]
     tables.write(REJECTIONS, rejected if names else [], w.rejections)
     write_json(w.ledger, {"in": 70 * len(names) + 4, "kept": 70 * len(names), "rejected": {"min_side": 4}})
 

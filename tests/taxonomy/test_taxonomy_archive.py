@@ -33,6 +33,7 @@ y4||lost|species|synonym|Vanessa perdita Nobody, 1900|Nobody, 1900
 m||s2|species|misapplied|Vanessa urticella auct.|
 d|g||species|doubtful|Aglais dubia Doubt, 1900|Doubt, 1900
 h|g||species|accepted|Aglais × hybrida|
+y5||h|species|synonym|Vanessa hybridula Nobody, 1901|Nobody, 1901
 n|g||species|accepted|Aglais sp. 3|
 q1|g||species|accepted|Aglais bicolor One, 1900|One, 1900
 q2|g2||species|accepted|Aglais bicolor Two, 1950|Two, 1950
@@ -122,6 +123,7 @@ FORMS = {
         ("Aglais dubia", "provisional", None),
         ("Vanessa perdita", "provisional", None),
         ("Aglais hybrida", "provisional", None),
+        ("Vanessa hybridula", "provisional", None),
         ("Aglais bicolor", "ambiguous_homonym", None),
         ("Aglais bicolor Two, 1950", "exact_accepted", "Aglais bicolor"),
         ("Xqz blorptifer", "no_match", None),

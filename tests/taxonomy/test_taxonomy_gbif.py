@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from taxaforge.taxonomy.answers import Answer
-from taxaforge.taxonomy.judge import relation
+from taxaforge.taxonomy.hints import tidy
+from taxaforge.taxonomy.judge import judge, relation
 from taxaforge.taxonomy.names import Name, parse
+from taxaforge.taxonomy.schema import POLICY
 from taxaforge.taxonomy.sources import gbif
 from taxaforge.taxonomy.sources.gbif import questions
 from taxaforge.taxonomy.store import AnswerStore, DamagedStore
@@ -191,7 +193,7 @@ def test_the_next_run_asks_only_what_was_not_answered(replica, network):
 
 
 def test_a_replay_with_the_network_blocked_gives_identical_answers(replica, network, monkeypatch):
-    with replica():
+    with replica() as server:
         first = answers(network, hints={"kingdom": "Plantae"})
 
     def blocked(*args):
@@ -201,6 +203,7 @@ def test_a_replay_with_the_network_blocked_gives_identical_answers(replica, netw
     monkeypatch.setattr(socket.socket, "connect", blocked)
     monkeypatch.setattr(socket, "getaddrinfo", blocked)
     assert answers(network | {"offline": True}, hints={"kingdom": "Plantae"}) == first
+    monkeypatch.setenv("GBIF_API_BASE", server.url)
     assert answers(network, hints={"kingdom": "Plantae"}) == first  # young enough: nobody needs to be asked
     with pytest.raises(NotStored, match="Eus\\+fus"):
         answers(network | {"offline": True}, ["Eus fus"])
@@ -343,3 +346,80 @@ def test_the_oracle_is_answered_as_expected_wherever_the_service_itself_is(repli
     }  # fmt: skip
     assert len(found) == 112 and wrong == known
     assert len(found) - len(missed) == 109 - len(known)
+
+
+# ---------------------------------------------------------------------------------------- what is read, what is said
+
+
+def usage_body(name, canonical, status="ACCEPTED", key="X", rank="SPECIES"):
+    return {"key": key, "name": name, "canonicalName": canonical, "rank": rank, "status": status}
+
+
+@pytest.mark.parametrize(
+    "usage, accepted, expected",
+    [
+        pytest.param(
+            ("Platanus × hispanica Mill. ex Münchh.", "Platanus hispanica"), None, "provisional", id="a hybrid"
+        ),
+        pytest.param(("Platanus orientalis L.", "Platanus orientalis"), None, "exact_accepted", id="a species"),
+        pytest.param(
+            ("Platanus acerifolia Willd.", "Platanus acerifolia"),
+            ("Platanus × hispanica Mill.", "Platanus hispanica"),
+            "provisional",
+            id="a synonym of a hybrid",
+        ),
+        pytest.param(
+            ("Platanus cuneata Willd.", "Platanus cuneata"),
+            ("Platanus orientalis L.", "Platanus orientalis"),
+            "exact_synonym",
+            id="a synonym of a species",
+        ),
+    ],
+)
+def test_a_hybrid_is_no_label_though_its_canonical_name_hides_the_sign(usage, accepted, expected):
+    standing = usage_body(*(accepted or usage), key="Y" if accepted else "X")
+    body = {
+        "usage": usage_body(*usage, status="SYNONYM" if accepted else "ACCEPTED"),
+        "classification": [{"key": standing["key"], "name": standing["canonicalName"], "rank": "SPECIES"}],
+        "diagnostics": {"matchType": "EXACT"},
+    } | ({"acceptedUsage": standing} if accepted else {})
+    verdict = judge(parse(usage[1]), {}, gbif.read_answer(body, "col_xr"))
+    assert verdict.status == expected and verdict.labelled(POLICY) is (expected != "provisional")
+
+
+@pytest.mark.parametrize(
+    "hints, said",
+    [
+        ({"phylum": "Streptophyta"}, {}),
+        ({"phylum": "Magnoliophyta", "kingdom": "Plantae"}, {"kingdom": "Plantae"}),
+        ({"phylum": "Craniata"}, {}),
+        ({"phylum": "Chordata"}, {"phylum": "Chordata"}),
+        ({"phylum": "Bryophyta"}, {"phylum": "Bryophyta"}),
+        ({"phylum": "incertae sedis", "class": "Not assigned", "order": "unranked", "family": "Unplaced"}, {}),
+        ({"family": "GRAMINEAE"}, {"family": "Poaceae"}),
+        ({"family": "Noctuidae", "order": "Unionida"}, {"family": "Noctuidae", "order": "Unionida"}),
+    ],
+)
+def test_what_the_service_would_hold_against_a_name_is_not_said(hints, said):
+    assert questions(parse("Aus bus"), hints)[0] == question(**said)
+    assert questions(parse("Aus bus"), tidy(hints))[0] == question(**said)
+
+
+def test_what_the_service_settles_on_is_kept_for_each_question_and_what_it_refuses_is_not():
+    def body(usage, *others):
+        match = {"diagnostics": {"matchType": "X", "alternatives": [{"usage": other} for other in others]}}
+        return gbif.read_answer(match | ({"usage": usage} if usage else {}), "col_xr")
+
+    major, genus = (
+        usage_body("Parus major", "Parus major", key="1"),
+        usage_body("Parus", "Parus", key="2", rank="GENUS"),
+    )
+
+    def settled(*answers):
+        return [usage.key for usage in gbif._together(answers, ()).settled]
+
+    assert settled(body(genus, major), body(None, major)) == ["col_xr:2"]
+    assert settled(body(genus, major), body(major)) == ["col_xr:2", "col_xr:1"]
+    assert settled(body(None, major), body(None, major), body(major)) == ["col_xr:1"]
+    assert settled(body(major), body(major)) == ["col_xr:1"]
+    assert len(gbif._together([body(genus, major), body(major, genus)], ()).usages) == 2

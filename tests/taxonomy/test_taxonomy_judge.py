@@ -254,7 +254,11 @@ def _maple(family="Sapindaceae", **place):
 @pytest.mark.parametrize(
     "hints, expected",
     [
-        pytest.param({"family": "Aceraceae"}, "exact_accepted", id="an older family"),
+        pytest.param({"kingdom": "Plantae", "family": "Aceraceae"}, "exact_accepted", id="an older family"),
+        pytest.param({"family": "Aceraceae"}, "hint_conflict", id="nothing says that it is the same kingdom"),
+        pytest.param(
+            {"family": "Aceraceae", "genus": "Acer"}, "hint_conflict", id="a genus below the family says nothing"
+        ),
         pytest.param(
             {"kingdom": "Plantae", "order": "Rosales", "family": "Aceraceae"}, "exact_accepted", id="order too"
         ),
@@ -269,7 +273,7 @@ def test_a_family_that_differs_is_an_opinion_about_the_very_same_name(hints, exp
 
 
 def test_the_reason_says_how_the_classifications_differ():
-    verdict = judge(parse("Acer campestre"), {"family": "Aceraceae"}, Answer(_maple()))
+    verdict = judge(parse("Acer campestre"), {"kingdom": "Plantae", "family": "Aceraceae"}, Answer(_maple()))
     assert verdict.reason == (
         "The accepted name. Classified differently: family Aceraceae in the list, Sapindaceae in the answer."
     )
@@ -282,3 +286,145 @@ def test_a_family_that_differs_stays_a_conflict_where_the_name_is_only_similar_o
     assert status("Acer campestre", Answer(_maple(), (twice,)), family="Rosaceae") == "exact_accepted"
     genus = usage("Acer", kingdom="Plantae", family="Sapindaceae")
     assert status("Acer inexistens", Answer(genus), family="Aceraceae") == "hint_conflict"
+
+
+def test_a_difference_is_kept_beside_the_reason_and_only_where_it_was_forgiven():
+    said = {"kingdom": "Plantae", "family": "Aceraceae"}
+    assert judge(parse("Acer campestre"), said, Answer(_maple())).differing.startswith("family Aceraceae")
+    assert not judge(parse("Acer campestre"), {"kingdom": "Plantae"}, Answer(_maple())).differing
+    assert not judge(parse("Acer campestre"), {"family": "Aceraceae"}, Answer(_maple())).differing
+
+
+def test_a_difference_that_nothing_vouches_for_says_what_to_add_or_delete():
+    reason = judge(parse("Acer campestre"), {"family": "Aceraceae"}, Answer(_maple())).reason
+    assert "kingdom" in reason and "delete the column" in reason
+
+
+TIT = usage(
+    "Parus major",
+    author="Linnaeus, 1758",
+    kingdom="Animalia",
+    phylum="Chordata",
+    order="Passeriformes",
+    **{"class": "Aves"},
+)
+LIZARD = usage("Lacerta agilis", kingdom="Animalia", phylum="Chordata", **{"class": "Squamata"})
+TROUT = usage("Salmo trutta", kingdom="Animalia", **{"class": "Teleostei"})
+LILY = usage("Lilium martagon", kingdom="Plantae", phylum="Tracheophyta", **{"class": "Liliopsida"})
+
+
+@pytest.mark.parametrize(
+    "found, hints, expected",
+    [
+        (TIT, {"class": "Insecta"}, "hint_conflict"),
+        (TIT, {"kingdom": "Animalia", "class": "Insecta"}, "hint_conflict"),
+        (TIT, {"kingdom": "Animalia", "class": "Reptilia"}, "hint_conflict"),
+        (TIT, {"kingdom": "Animalia", "class": "Insecta", "order": "Coleoptera"}, "hint_conflict"),
+        (TIT, {"kingdom": "Animalia", "order": "Coraciiformes"}, "exact_accepted"),
+        (LIZARD, {"kingdom": "Animalia", "class": "Reptilia"}, "exact_accepted"),
+        (LIZARD, {"class": "Reptilia"}, "hint_conflict"),
+        (LIZARD, {"kingdom": "Animalia", "class": "Amphibia"}, "hint_conflict"),
+        (TROUT, {"kingdom": "Animalia", "class": "Actinopterygii"}, "exact_accepted"),
+        (LILY, {"phylum": "Tracheophyta", "class": "Monocotyledoneae"}, "exact_accepted"),
+        (LILY, {"phylum": "Tracheophyta", "class": "Bryopsida"}, "hint_conflict"),
+    ],
+)
+def test_a_class_that_differs_is_an_opinion_only_where_it_is_known_to_have_moved(found, hints, expected):
+    assert status(found.canonical, Answer(found), **hints) == expected
+
+
+@pytest.mark.parametrize(
+    "phylum",
+    ["Streptophyta", "Magnoliophyta", "Spermatophyta", "Angiospermae", "Embryophyta", "incertae sedis", "Not assigned",
+     "unassigned", "Unplaced", "unranked", "Plantae incertae sedis"],
+)  # fmt: skip
+def test_a_phylum_of_another_classification_or_a_placeholder_is_no_conflict(phylum):
+    assert status("Lilium martagon", Answer(LILY), kingdom="Plantae", phylum=phylum) == "exact_accepted"
+    real = not phylum[0].islower() and phylum.endswith(("phyta", "spermae"))
+    assert status("Parus major", Answer(TIT), phylum=phylum) == ("hint_conflict" if real else "exact_accepted")
+
+
+@pytest.mark.parametrize("phylum", ["Craniata", "VERTEBRATA", "Chordata"])
+def test_vertebrates_are_chordates(phylum):
+    assert status("Parus major", Answer(TIT), phylum=phylum) == "exact_accepted"
+    assert status("Lilium martagon", Answer(LILY), phylum=phylum) == "hint_conflict"
+
+
+def test_a_placeholder_of_the_checklist_is_no_conflict():
+    lost = usage("Aus bus", kingdom="Animalia", order="Not assigned", family="incertae sedis")
+    assert status("Aus bus", Answer(lost), order="Diptera", family="Muscidae") == "exact_accepted"
+
+
+@pytest.mark.parametrize(
+    "old, family",
+    [("Gramineae", "Poaceae"), ("COMPOSITAE", "Asteraceae"), ("Leguminosae", "Fabaceae"), ("Umbelliferae", "Apiaceae"),
+     ("Cruciferae", "Brassicaceae"), ("Labiatae", "Lamiaceae"), ("Palmae", "Arecaceae"), ("Guttiferae", "Clusiaceae")],
+)  # fmt: skip
+def test_either_name_of_a_family_is_the_family(old, family):
+    verdict = judge(parse("Aus bus"), {"family": old}, Answer(usage("Aus bus", family=family)))
+    assert verdict.status == "exact_accepted" and not verdict.differing
+    assert status("Aus bus", Answer(usage("Aus bus", family="Rosaceae")), family=old) == "hint_conflict"
+
+
+GREAT, GENUS = usage("Parus major"), usage("Parus")
+
+
+@pytest.mark.parametrize(
+    "answer, expected",
+    [
+        pytest.param(Answer(None, (GREAT,), "NONE", 99), "no_match", id="refused"),
+        pytest.param(Answer(GENUS, (GREAT,), "HIGHERRANK", 95), "rolled_up_to_genus", id="refused for the genus"),
+        pytest.param(Answer(None, (GREAT,), bests=(GREAT,)), "orthographic_variant", id="taken when asked with less"),
+        pytest.param(Answer(GREAT), "orthographic_variant", id="taken"),
+    ],
+)
+def test_a_spelling_counts_only_where_the_source_settled_on_it(answer, expected):
+    verdict = judge(parse("Parus minor"), {}, answer)
+    assert verdict.status == expected
+    if expected != "orthographic_variant":
+        assert verdict.usage is not GREAT and "Parus major" in verdict.reason
+    misspelt = judge(parse("Aus albus"), {}, replace(answer, best=None, bests=(), others=(usage("Aus alba"),)))
+    assert misspelt.status == "no_match" and "Aus alba" in misspelt.reason
+
+
+def test_a_misspelt_species_of_a_subspecies_counts_only_where_it_was_settled_on():
+    assert status("Parus minor imaginarius", Answer(GENUS, (GREAT,))) == "rolled_up_to_genus"
+    assert status("Parus minor imaginarius", Answer(GREAT)) == "rolled_up_to_species"
+    assert status("Parus major imaginarius", Answer(GENUS, (GREAT,))) == "rolled_up_to_species"
+
+
+def test_homonyms_of_a_spelling_that_was_settled_on_are_weighed_too():
+    answer = Answer(SNAIL, (FIG,))
+    assert status("Ficus variegatta", answer) == "ambiguous_homonym"
+    assert judge(parse("Ficus variegatta"), {"kingdom": "Plantae"}, answer).usage is FIG
+
+
+def test_a_refused_spelling_as_near_as_the_one_settled_on_is_a_doubt_and_never_a_choice():
+    near = usage("Aus contana", order="Diptera")
+    answer = Answer(usage("Aus fontana", order="Lepidoptera"), (near,))
+    assert status("Aus montana", answer) == "ambiguous_homonym"
+    assert status("Aus montana", answer, order="Lepidoptera") == "orthographic_variant"
+    assert status("Aus montana", answer, order="Diptera") == "hint_conflict"
+    assert status("Aus fontane", Answer(answer.best, (near,))) == "orthographic_variant"
+
+
+def test_a_hybrid_of_the_checklist_is_provisional_and_says_so():
+    verdict = judge(parse("Platanus hispanica"), {}, Answer(usage("Platanus hispanica", "HYBRID")))
+    assert verdict.status == "provisional" and "hybrid" in verdict.reason
+
+
+def test_a_mistyped_author_is_the_author_and_of_homonyms_the_better_author_wins():
+    assert status("Parus major Linneaus, 1758", Answer(TIT)) == "exact_accepted"
+    one, two = usage("Aus bus", author="Schmidt, 1900"), usage("Aus bus", author="Schmitt, 1900", kingdom="Plantae")
+    for author, expected in (("Schmitt", two), ("Schmidt, 1900", one), ("Schmitt, 1900", two)):
+        assert judge(parse(f"Aus bus {author}"), {}, Answer(one, (two,))).usage is expected
+    third = Usage("test:3", "Aus bus", "Jones, 1900", "species", "ACCEPTED", one.lineage, "test:3")
+    assert judge(parse("Aus bus Jones, 1900"), {}, Answer(one, (third,))).usage is third
+    assert status("Aus bus", Answer(one, (third,))) == "ambiguous_homonym"
+
+
+def test_an_agreement_below_the_difference_vouches_for_nothing():
+    placed = _maple(order="Sapindales")
+    said = {"order": "Rosales", "family": "Sapindaceae"}
+    assert status("Acer campestre", Answer(placed), **said) == "hint_conflict"
+    assert status("Acer campestre", Answer(placed), kingdom="plants", **said) == "exact_accepted"

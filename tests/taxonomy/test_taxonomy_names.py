@@ -4,7 +4,8 @@ import unicodedata
 
 import pytest
 
-from taxaforge.taxonomy.names import authors_differ, edits, fold, normalise, parse, stem
+from taxaforge.taxonomy import authors
+from taxaforge.taxonomy.names import edits, fold, is_hybrid, normalise, parse, stem
 
 
 @pytest.mark.parametrize(
@@ -147,12 +148,28 @@ def test_composed_and_decomposed_accents_are_the_same_name():
         ("", "Linnaeus", False),
         ("1758", "Linnaeus", False),
         ("(L.) Mill.", "Mill.", False),
+        ("(Huebner, 1790)", "(Hübner, 1790)", False),
+        ("Mueller", "Müller", False),
+        ("Mueller", "Mull.", False),
+        ("Linneaus", "Linnaeus", False),
+        ("Linneaus, 1758", "Linnaeus, 1758", False),
+        ("Linnæus, 1758", "L.", False),
+        ("Hbn.", "Hübner", False),
+        ("Hbst.", "(Herbst, 1783)", False),
+        ("Röding, 1798", "Roeding", False),
+        ("Guérin-Méneville, 1844", "Guerin-Meneville", False),
+        pytest.param("Smith, 1900", "Jones, 1900", False, id="the year vouches"),
+        pytest.param("Smith, 1900", "Jones, 1901", True, id="another year does not"),
+        pytest.param("Rossi", "Risso", True, id="short names that are near are two people"),
+        pytest.param("Hbn.", "Haworth", True, id="consonants of another name"),
+        pytest.param("Fabricius, 1775", "Faldermann, 1836", True, id="the same first letters"),
+        ("Gyllenhal, 1837", "C.R.Sahlberg, 1835", True),
         ("Blume", "Röding, 1798", True),
         ("Karimba", "(L.) Gould", True),
     ],
 )
 def test_authors_differ_only_where_both_name_somebody_else(a, b, differ):
-    assert authors_differ(a, b) is differ and authors_differ(b, a) is differ
+    assert authors.differ(a, b) is differ and authors.differ(b, a) is differ
 
 
 @pytest.mark.parametrize(
@@ -172,3 +189,92 @@ def test_endings_and_variant_letters_share_a_stem(a, b, same):
 
 def test_edits_counts_single_letters():
     assert [edits(*pair) for pair in (("", "ab"), ("kitten", "sitting"), ("io", "io"), ("ab", "ba"))] == [2, 3, 0, 2]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "Bombus terrestris or lucorum", "Bombus terrestris vel lucorum", "Bombus terrestris oder lucorum",
+        "Bombus terrestris ou lucorum", "Bombus terrestris not lucorum", "Bombus terrestris non lucorum",
+        "Bombus terrestris nec lucorum", "Bombus terrestris and lucorum", "Bombus terrestris et lucorum",
+        "Bombus terrestris & lucorum", "Bombus terrestris or Bombus lucorum", "Bombus terrestris / B. lucorum",
+        "Bombus terrestris (Linnaeus, 1758) or lucorum", "Bombus terrestris L. & B. lucorum L.", "Bombus terrestris L. / lucorum",
+        "Bombus terrestris (Linnaeus, 1758) vel Bombus lucorum", "Bombus terrestris / lucorum", "Bombus terrestris/lucorum",
+        "Bombus terrestris (or lucorum)", "Bombus terrestris [not lucorum]", "Bombus (cf) terrestris", "Bombus (cf.) terrestris",
+        "Bombus [aff.] terrestris", "Bombus terrestris (cf)", "Bombus terrestris [cf]", "Bombus terrestris (cf. lucorum)",
+        "Bombus terrestris s. l.", "Bombus terrestris s.lat.", "Bombus terrestris s. lat.", "Bombus terrestris (s. l.)",
+        "Bombus terrestris sensu lato", "Bombus terrestris sens. lat.", "Bombus terrestris (Linnaeus, 1758) s. l.",
+        "Bombus terrestris sl", "Bombus terrestris aggr.", "Bombus terrestris (Linnaeus, 1758) aggr.", "Bombus terrestris (agg.)",
+        "Bombus terrestris (?)", "Bombus terrestris [?]", "Bombus terrestris (L.) (?)", "Bombus terrestris (L.) ?",
+        "Bombus terrestris (L., 1758)?", "Bombus ?terrestris", "Bombus terrestris (uncertain)", "Bombus terrestris prob.",
+        "Bombus probably terrestris", "Bombus terrestris (auct.)", "Bombus terrestris auct.non L.", "BOMBUS TERRESTRIS OR LUCORUM",
+        "BOMBUS TERRESTRIS S. L.", "Bombus_terrestris_or_lucorum",
+    ],
+)  # fmt: skip
+def test_a_doubt_in_whatever_form_leaves_only_the_genus(written):
+    name = parse(written)
+    assert (name.canonical, name.rank, name.problem) == ("Bombus", "uninomial", "") and name.qualifier
+
+
+@pytest.mark.parametrize(
+    "written, author",
+    [
+        ("Bombus terrestris s. str.", ""),
+        ("Bombus terrestris s.str.", ""),
+        ("Bombus terrestris s.s.", ""),
+        ("Bombus terrestris sensu stricto", ""),
+        ("Bombus (s. str.) terrestris", ""),
+        ("Bombus terrestris (Linnaeus, 1758) s. str.", "(Linnaeus, 1758)"),
+        ("BOMBUS TERRESTRIS S. STR.", ""),
+        ("†Bombus terrestris", ""),
+        ("† Bombus terrestris L.", "L."),
+        ("Bombus terrestris †", ""),
+        ("Bombus terrestris Smith & J. Jones, 1900", "Smith & J. Jones, 1900"),
+        ("Bombus terrestris Smith and B. Jones", "Smith and B. Jones"),
+        ("Bombus terrestris (Smith et al., 1900)", "(Smith et al., 1900)"),
+        ("Bombus terrestris (Müller, 1776?)", "(Müller, 1776?)"),
+        ("Bombus terrestris S. L. Smith", "S. L. Smith"),
+        ("Bombus terrestris (F.)", "(F.)"),
+        ("Bombus terrestris Spinola, 1806 non Fabricius", "Spinola, 1806 non Fabricius"),
+    ],
+)
+def test_what_only_looks_like_a_doubt_leaves_the_species(written, author):
+    name = parse(written)
+    assert (name.canonical, name.rank, name.qualifier, name.problem) == ("Bombus terrestris", "species", "", "")
+    assert name.author == author
+
+
+@pytest.mark.parametrize(
+    "written", ["Otus scops", "Otus scops (Linnaeus, 1758)", "OTUS SCOPS", "otus scops", "Otus sp.", "Otus"]
+)
+def test_owls_are_no_sequence_clusters(written):
+    assert parse(written).canonical.split()[0] == "Otus"
+
+
+@pytest.mark.parametrize("written", ["OTU 5", "OTU5", "OTU_12", "otu-7", "OTU"])
+def test_sequence_clusters_are_no_owls(written):
+    assert parse(written).problem == "excluded_name_type"
+
+
+@pytest.mark.parametrize(
+    "written, hint",
+    [
+        ("Coccinella 7-punctata", "septempunctata"),
+        ("Adalia 2-punctata (L.)", "bipunctata"),
+        ("Psyllobora 22punctata", "vigintiduopunctata"),
+        ("Aus 19-punctatus", "as septempunctata for 7-punctata"),
+    ],
+)
+def test_a_number_in_an_epithet_is_to_be_written_as_a_word(written, hint):
+    name = parse(written)
+    assert name.problem == "excluded_name_type" and hint in name.why
+    assert "as a word" not in parse("Xysticus 12").why
+
+
+@pytest.mark.parametrize(
+    "written, hybrid",
+    [("Platanus × hispanica Mill. ex Münchh.", True), ("×Cupressocyparis leylandii", True), ("Aus x bus", True),
+     ("+ Laburnocytisus adamii", True), ("Viola hybrida", False), ("Xanthium strumarium L.", False), ("Aus bus", False)],
+)  # fmt: skip
+def test_hybrids_are_told_by_their_sign(written, hybrid):
+    assert is_hybrid(written) is hybrid

@@ -1,9 +1,13 @@
 """Decisions of a person: applied over the candidates they were made over, flagged over others, refused where they are no decision."""
 
+import unicodedata
+
 import pytest
 
 from taxaforge.taxonomy.answers import Answer, Usage
-from taxaforge.taxonomy.overrides import COLUMNS, BadOverrides, candidate_set
+from taxaforge.taxonomy.judge import judge
+from taxaforge.taxonomy.overrides import COLUMNS, BadOverrides, Overrides, candidate_set
+from taxaforge.taxonomy.taxa_list import Entry
 
 LIST = ["Ficus variegata,", "Aglais io,", "Ficus variegata,Fungi", "Xqz blorptifer,"]
 HEADER = "scientificName,kingdom"
@@ -152,3 +156,39 @@ def test_the_fingerprint_sees_candidates_and_statuses_and_nothing_else():
     }
     assert len(same) == 1 and len(other) == 3 and not same & other
     assert all(len(text) == 16 and int(text, 16) >= 0 for text in same | other)
+
+
+@pytest.mark.parametrize("checklist, key", [("col_xr", "4D_a"), ("gbif_backbone", "9705453")])
+def test_a_key_of_either_checklist_of_gbif_is_taken_as_it_stands(tmp_path, checklist, key):
+    taxon = f"{checklist}:{key}"
+    answer = Answer(Usage(taxon, "Parus major", "", "species", "DOUBTFUL", {"species": "Parus major"}, taxon))
+    cells = ["Parus_major", "", "accept", f" {taxon} ", "J_Doe", "2026-11-20", '"seen_it"', candidate_set(answer)]
+    overrides = Overrides(table(tmp_path, cells))
+    entry = Entry(1, "Parus  major", "", None, {})
+    decided = overrides.decide(entry, judge(entry.parsed(), {}, answer), answer, ["exact_accepted"])
+    assert (decided.verdict.status, decided.label, decided.computed) == ("override", True, "provisional")
+    assert decided.verdict.usage.species_key == taxon and "J_Doe" in decided.verdict.reason
+    overrides.check_used([entry])
+
+
+def test_accents_of_the_hints_may_be_encoded_either_way(tmp_path):
+    entry = Entry(1, "Aus bus", "", None, {"family": "Ünidae"})
+    said = unicodedata.normalize("NFD", "family=Ünidae")
+    overrides = Overrides(
+        table(tmp_path, ["Aus bus", said, "exclude", "", "J", "2026-11-20", "x", candidate_set(None)])
+    )
+    assert overrides.decide(entry, judge(entry.parsed(), {}, Answer()), None, []).verdict.status == "override"
+
+
+@pytest.mark.parametrize("checklist", ["col_xr", "gbif_backbone"])
+def test_an_acceptance_works_with_the_name_service(tmp_path, monkeypatch, resolved, replica, network, checklist):
+    names, cfg = ["Aglais replicoides,", "Aglais io,"], {"source": "gbif", "checklist": checklist}
+    with replica() as server:
+        monkeypatch.setenv("GBIF_API_BASE", server.url)
+        before = resolved(tmp_path / "a", names, cfg, header=HEADER, network=network)
+        (review,) = before.review
+        key = review["candidates"].split(" | ")[0].rsplit("[", 1)[1].rstrip("]")
+        assert key.startswith(f"{checklist}:")
+        path = table(tmp_path, line(before, "Aglais replicoides", taxonID=key))
+        run = resolved(tmp_path / "b", names, cfg, header=HEADER, network=network, overrides=path)
+    assert run.taxa[0]["status"] == "override" and run.taxa[0]["taxonID"] == key and not run.review

@@ -339,10 +339,10 @@ def test_one_name_without_an_answer_closes_the_gate_and_the_next_run_asks_only_i
             NamesNotAnswered, match=r"1 of 4 names got no answer .* 3 did: 'Vanessa cardui' \(transport_error"
         ) as e:
             resolved(tmp_path / "run", lines, live(cross_check=True), network=own)
-    assert list(e.value.reasons) == ["Vanessa cardui"]
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["list.csv"]
-    with replica() as server:
-        monkeypatch.setenv("GBIF_API_BASE", server.url)
+        assert list(e.value.reasons) == ["Vanessa cardui"]
+        assert [path.name for path in (tmp_path / "run").iterdir()] == ["list.csv"]
+        server.faults = type(server.faults)("none", 1)  # the same service, well again
+        server.stats.clear()
         run = resolved(tmp_path / "run", lines, live(cross_check=True), network=own)
         asked = server.stats.report()["endpoints"]
     assert set(run.status.values()) == {"exact_accepted"}
@@ -488,3 +488,11 @@ def test_the_snapshot_source_needs_no_network_code(root):
         "assert not heavy, heavy"
     )
     assert subprocess.run([sys.executable, "-c", program], cwd=root, check=False).returncode == 0
+
+
+def test_a_label_that_the_list_classifies_differently_is_told(tmp_path, resolved, capsys):
+    lines = ["Aglais io,Animalia,Oldfamilyidae", "Pieris rapae,Animalia,Pieridae", "Pica pica,,Otherfamilyidae"]
+    run = resolved(tmp_path, lines, header="scientificName,kingdom,family")
+    assert run.status == {"Aglais io": "exact_accepted", "Pieris rapae": "exact_accepted", "Pica pica": "hint_conflict"}
+    told = [line for line in capsys.readouterr().err.splitlines() if "classified differently" in line]
+    assert len(told) == 1 and "'Aglais io'" in told[0] and "family Oldfamilyidae" in told[0]

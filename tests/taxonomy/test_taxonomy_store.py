@@ -18,9 +18,16 @@ from taxaforge.errors import TaxaforgeError
 from taxaforge.taxonomy.store import AnswerStore, DamagedStore, Entry, StoreNotWritable
 
 
-def entry(params="scientificName=Aus+bus", content=b"{}", release="r1", checklist="col_xr", at="2026-01-02T03:04:05Z"):
+def entry(
+    params="scientificName=Aus+bus",
+    content=b"{}",
+    release="r1",
+    checklist="col_xr",
+    at="2026-01-02T03:04:05Z",
+    base="https://x",
+):
     digest = hashlib.sha256(content).hexdigest()
-    return Entry("GET", "/v2/species/match", params, "https://x", checklist, release, at, 200, 1, digest)
+    return Entry("GET", "/v2/species/match", params, base, checklist, release, at, 200, 1, digest)
 
 
 @pytest.fixture
@@ -38,7 +45,8 @@ def test_an_answer_put_is_found_by_another_reader(store):
 
 
 def test_nothing_is_created_by_looking(store):
-    assert store.find("/x") is None and store.release("col_xr") is None
+    assert store.find("/x") is None and store.find("/x", "https://x") is None
+    assert store.release("col_xr", "https://x") is None
     assert not store.root.exists()
 
 
@@ -58,14 +66,28 @@ def test_the_newest_answer_wins_and_the_older_one_stays(store):
     store.put(entry(content=b"[]", release="r2"), b"[]")
     for reader in (store, AnswerStore(store.root)):
         assert reader.body(reader.find(entry().request)) == b"[]"
-        assert reader.release("col_xr") == "r2" and reader.release("gbif_backbone") is None
+        assert reader.release("col_xr", "https://x") == "r2" and reader.release("gbif_backbone", "https://x") is None
     assert len(store.index.read_text().splitlines()) == 2 and store.path(entry(content=b"{}").sha256).exists()
+
+
+def test_who_answered_is_part_of_the_question(store):
+    store.put(entry(content=b"{}", release="r1"), b"{}")
+    store.put(entry(content=b"[]", release="r9", base="http://mirror"), b"[]")
+    store.put(entry("only=x", content=b"{}"), b"{}")
+    for reader in (store, AnswerStore(store.root)):
+        assert reader.find(entry().request, "https://x").sha256 == entry(content=b"{}").sha256
+        assert reader.find(entry().request, "http://mirror").sha256 == entry(content=b"[]").sha256
+        assert reader.find(entry().request) == reader.find(entry().request, "http://mirror")  # the newest of all
+        assert reader.find(entry().request, "http://another") is None
+        assert reader.find("/v2/species/match?only=x", "http://mirror") is None
+        assert (reader.release("col_xr", "https://x"), reader.release("col_xr", "http://mirror")) == ("r1", "r9")
+        assert reader.release("col_xr", "http://another") is None
 
 
 def test_an_answer_without_a_release_does_not_hide_the_release_of_others(store):
     store.put(entry("a=1", release="r1"), b"{}")
     store.put(entry("a=2", release=None), b"{}")
-    assert store.release("col_xr") == "r1"
+    assert store.release("col_xr", "https://x") == "r1"
 
 
 def test_an_unfinished_last_line_is_left_out_and_cut_off_by_the_next_writer(store):
@@ -94,7 +116,7 @@ def test_what_another_process_adds_is_seen(store):
     store.put(entry("a=1"), b"{}")
     assert other.find(entry("a=1").request)
     other.put(entry("a=2"), b"{}")
-    assert store.find(entry("a=2").request) and store.release("col_xr") == "r1"
+    assert store.find(entry("a=2").request) and store.release("col_xr", "https://x") == "r1"
 
 
 def test_a_deleted_body_is_a_miss_and_a_changed_one_an_error_that_names_file_and_remedy(store):
@@ -225,4 +247,5 @@ def test_places_only_are_held_in_memory(store):
         store.find("/v2/species/match?n=1999").params == "n=1999"
         and store.find("/v2/species/match?n=0").params == "n=0"
     )
-    assert len(store.places) == 2000 and all(type(place) is int for place in store.places.values())
+    (places,) = store.places.values()
+    assert len(places) == 2000 and all(type(place) is int for place in places.values())

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import unicodedata
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +29,7 @@ from taxaforge.taxonomy.store import AnswerStore, DamagedStore
 from taxaforge.taxonomy.transport import (
     BadPayload,
     GbifError,
+    NewRelease,
     NotStored,
     RateLimited,
     Rejected,
@@ -281,6 +283,22 @@ def match(kind="EXACT", **members):
         ("/v2/species/match", match(acceptedUsage={"key": "9"}), False),
         ("/v2/species/match", match(classification=[{"key": "1", "name": "Animalia"}]), False),
         ("/v2/species/match", match(classification=["Animalia"]), False),
+        ("/v2/species/match", match(usage=USAGE | {"rank": "SPECIES", "status": "ACCEPTED", "authorship": ""}), True),
+        ("/v2/species/match", match(usage=USAGE | {"rank": None}), False),
+        ("/v2/species/match", match(usage=USAGE | {"status": 1}), False),
+        ("/v2/species/match", match(usage=USAGE | {"authorship": ["L."]}), False),
+        ("/v2/species/match", match(usage=USAGE | {"canonicalName": {}}), False),
+        ("/v2/species/match", match(usage=USAGE | {"key": 9}), False),
+        ("/v2/species/match", match(usage=USAGE | {"name": " "}), False),
+        ("/v2/species/match", match(usage=USAGE | {"name": "Aus \ud800"}), False),
+        ("/v2/species/match", match(acceptedUsage=USAGE | {"rank": None}), False),
+        ("/v2/species/match", match(classification=[{"key": "1", "name": "A", "rank": None}]), False),
+        ("/v2/species/match", match(classification=[{"key": 1, "name": "A", "rank": "KINGDOM"}]), False),
+        ("/v2/species/match", match(diagnostics={"matchType": "EXACT", "confidence": "96"}), False),
+        ("/v2/species/match", match(diagnostics={"matchType": "EXACT", "confidence": 96}), True),
+        ("/v1/occurrence/search", {"results": [{"media": None}], "endOfRecords": True, "facets": None}, True),
+        ("/v1/occurrence/search", {"results": [{"media": ["x"]}], "endOfRecords": True}, False),
+        ("/v1/occurrence/search", {"results": [], "endOfRecords": True, "facets": ["x"]}, False),
         ("/v2/species/match", match(classification=None), False),
         ("/v2/species/match", {"diagnostics": {"matchType": "NONE", "alternatives": [{"usage": {"key": 1}}]}}, False),
         ("/v2/species/match", {"diagnostics": {"matchType": "NONE", "alternatives": ["x"]}}, False),
@@ -368,10 +386,58 @@ def test_the_base_address_comes_from_the_environment(monkeypatch):
     assert api_base() == "https://api.gbif.org"
     monkeypatch.setenv("GBIF_API_BASE", "http://127.0.0.1:1/")
     assert api_base() == "http://127.0.0.1:1"
-    for wrong in ("api.gbif.org", "ftp://api.gbif.org", "http://"):
+    for wrong in ("api.gbif.org", "ftp://api.gbif.org", "http://", "http://[x", "http://x:port", "http://x:99999", "http://a b",
+                  "http://x/?key=1", "http://x#y"):  # fmt: skip
         monkeypatch.setenv("GBIF_API_BASE", wrong)
         with pytest.raises(BadAddress, match="GBIF_API_BASE is"):
             api_base()
+    for right in ("http://[::1]:80", "https://mirror.example/gbif/@api"):
+        monkeypatch.setenv("GBIF_API_BASE", right)
+        assert api_base() == right
+
+
+@pytest.mark.parametrize(
+    "wrong", ["https://user:pw-9@mirror.example", "user:pw-9@mirror", "http://u:pw-9@[x", "http://x?token=pw-9",
+              "https://pw-9@mirror.example/?t=pw-9", "http://u:p@pw-9@x"],
+)  # fmt: skip
+def test_a_password_in_the_base_address_is_refused_and_not_repeated(monkeypatch, wrong):
+    monkeypatch.setenv("GBIF_API_BASE", wrong)
+    with pytest.raises(BadAddress, match="neither user nor password") as caught:
+        api_base()
+    assert "pw-9" not in str(caught.value)
+
+
+def test_no_base_address_is_a_traceback(monkeypatch):
+    draw = random.Random(5)
+    for _ in range(2000):
+        text = draw.choice(["", "http://", "https://x"]) + "".join(
+            draw.choice("[]@:/?#%.x9é \\") for _ in range(draw.randrange(9))
+        )
+        monkeypatch.setenv("GBIF_API_BASE", text)
+        with suppress(BadAddress):
+            api_base()
+
+
+def test_no_retry_after_is_a_traceback():
+    draw = random.Random(6)
+    parts = [
+        "Thu,",
+        "01",
+        "Jan",
+        "2026",
+        "99999999",
+        "00:01:00",
+        "GMT",
+        "+9999999999999",
+        "-0000",
+        "1e999",
+        ":",
+        "x",
+        "25:61:61",
+    ]
+    for _ in range(3000):
+        seconds = retry_after(" ".join(draw.choices(parts, k=draw.randrange(8))), NOW)
+        assert seconds is None or seconds >= 0
 
 
 def test_any_contact_fits_into_a_header(serve):
@@ -486,9 +552,13 @@ def test_once_the_release_is_known_answers_of_another_one_are_asked_for_anew(kep
     later = again(http)
     later.get(MATCH, {"scientificName": "Aus bus", "checklistKey": COL})  # nothing to ask yet: nobody is asked
     assert len(server.seen) == 2 and later.last.release.startswith("1 ")
-    later.get(MATCH, {"scientificName": "Eus fus", "checklistKey": COL})
-    later.get(MATCH, {"scientificName": "Cus dus", "checklistKey": COL})
-    assert len(server.seen) == 4 and later.last.release.startswith("2 ")
+    with pytest.raises(NewRelease, match="release '2 built 2026-01-01' of col_xr now") as caught:
+        later.get(MATCH, {"scientificName": "Eus fus", "checklistKey": COL})
+    assert isinstance(caught.value, GbifError) and len(server.seen) == 2
+    for name in ("Eus fus", "Cus dus"):
+        later.get(MATCH, {"scientificName": name, "checklistKey": COL})
+        assert later.last.release.startswith("2 ")
+    assert len(server.seen) == 4
     last = again(http)  # the store speaks with two voices now: the older one is a reason to ask
     last.get(MATCH, {"scientificName": "Aus bus", "checklistKey": COL})
     assert len(server.seen) == 5 and last.last.release.startswith("2 ")
@@ -496,6 +566,49 @@ def test_once_the_release_is_known_answers_of_another_one_are_asked_for_anew(kep
     for name in ("Aus bus", "Cus dus", "Eus fus"):
         silent.get(MATCH, {"scientificName": name, "checklistKey": COL})
     assert len(server.seen) == 5 and len(server.metadata) == 3
+
+
+def test_another_process_that_brings_a_newer_release_does_not_mix_them(kept):
+    http, server, _ = kept(OK)
+    for name in ("Aus bus", "Cus dus"):
+        http.get(MATCH, {"scientificName": name, "checklistKey": COL})
+    server.release = "2"
+    later, other = again(http), again(http)
+    later.get(MATCH, ASKED)
+    other.get(MATCH, {"scientificName": "Eus fus", "checklistKey": COL})
+    with pytest.raises(NewRelease):  # its newest answer is of 2 now, but one of 1 was handed out
+        later.get(MATCH, {"scientificName": "Eus fus", "checklistKey": COL})
+    later.get(MATCH, ASKED)
+    assert later.last.release.startswith("2 ")
+
+
+def test_answers_of_two_releases_are_not_mixed_while_nobody_tells_which_is_right(kept):
+    http, server, _ = kept(OK)
+    http.get(MATCH, {"scientificName": "Aus bus", "checklistKey": COL})
+    server.release = "2"
+    again(http).get(MATCH, {"scientificName": "Cus dus", "checklistKey": COL})
+    server.release = None
+    later = again(http)
+    releases = []
+    for name in ("Aus bus", "Cus dus"):
+        later.get(MATCH, {"scientificName": name, "checklistKey": COL})
+        releases.append(later.last.release)
+    assert releases == ["1 built 2026-01-01", None] and len(server.seen) == 3
+
+
+def test_an_answer_of_another_service_counts_offline_only_and_the_own_one_first(kept, serve):
+    mirror, mirrored, _ = kept((200, {}, json.dumps(match()).encode()))
+    mirror.get(MATCH, ASKED)
+    gbif, server, _ = kept(OK)
+    assert gbif.get(MATCH, ASKED).content == GOOD and len(server.seen) == 1 and len(server.metadata) == 1
+    mirror.store = AnswerStore(gbif.store.root)
+    assert again(mirror).get(MATCH, ASKED).json()["usage"] == USAGE and len(mirrored.seen) == 1
+    for base, usage in ((mirror.base, USAGE), (gbif.base, None), ("http://127.0.0.1:9", None)):
+        offline = again(gbif, offline=True)
+        offline.base = base
+        assert offline.get(MATCH, ASKED).json().get("usage") == usage
+    mirror.store.path(mirror.last.sha256).unlink()
+    assert again(mirror, offline=True).get(MATCH, ASKED).content == GOOD
 
 
 def test_a_release_that_nobody_tells_stays_unknown_and_is_not_asked_for_ever(kept, capsys):
@@ -508,6 +621,8 @@ def test_a_release_that_nobody_tells_stays_unknown_and_is_not_asked_for_ever(kep
     assert len(server.seen) == 1 and len(server.metadata) == 1
     server.release = "1"  # the service has recovered
     later.releases.clear()
+    with pytest.raises(NewRelease):
+        later.get(MATCH, {"scientificName": "Cus dus", "checklistKey": COL})
     later.get(MATCH, {"scientificName": "Cus dus", "checklistKey": COL})
     later.get(MATCH, ASKED)
     assert later.last.release == "1 built 2026-01-01" and len(server.seen) == 3

@@ -18,6 +18,7 @@ from taxaforge.collection.card_words import (
     HUB_LICENCES,
     LIMITS,
     REASONS,
+    REMEDY,
     SOURCES,
     UNITS,
     USE_OF_SPLIT,
@@ -35,17 +36,23 @@ MOST_LICENCES = 20
 
 @dataclass(frozen=True)
 class LeftOut:
-    """reasons: reason -> pictures. licences: what those left out for their licence say -> pictures, "" for nothing."""
+    """Counts of pictures.
+
+    reasons: reason against a rejected one. licences: what those rejected for their licence say, "" for nothing.
+    withheld: licence of those that were kept and may not be published, "" for none.
+    """
 
     reasons: Counter
     licences: Counter
+    withheld: Counter
 
 
-def left_out(offered: Iterable[Mapping], rejected: Sequence[Mapping]) -> LeftOut:
-    """Counts from the rows of candidates.parquet and rejections.csv."""
+def left_out(offered: Iterable[Mapping], rejected: Sequence[Mapping], withheld: Iterable[Mapping]) -> LeftOut:
+    """From the rows of candidates.parquet and rejections.csv, and those that `manifest.published` holds back."""
     refused = {row["identifier"] for row in rejected if row["reason"].startswith("licence")}
     stated = (row["license"] or row["licenseVerbatimMedia"] or "" for row in offered if row["identifier"] in refused)
-    return LeftOut(Counter(row["reason"] for row in rejected), Counter(stated))
+    kept_back = Counter(row["license"] or "" for row in withheld)
+    return LeftOut(Counter(row["reason"] for row in rejected), Counter(stated), kept_back)
 
 
 def render(
@@ -61,10 +68,11 @@ def render(
         rows: of the published table. classes: classes.json. derived: of derived_dataset.csv.
         facts: see `publish.describe`.
     """
+    head = [front_matter(_header(rows, facts)), f"# {facts['name']}", summary(rows, classes, facts)]
+    if not rows:
+        return "\n\n".join([*head, _nothing(facts), _left_out(0, left_out), _making(classes, facts)]) + "\n"
     parts = [
-        front_matter(_header(rows, facts)),
-        f"# {facts['name']}",
-        summary(rows, classes, facts),
+        *head,
         _splits(rows, facts),
         _loading(facts),
         licences(rows),
@@ -73,13 +81,15 @@ def render(
         _making(classes, facts),
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in LIMITS[facts["source"]]),
         _citing(rows, derived, facts),
-        _publishing(rows, facts),
+        _publishing(facts),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def summary(rows: Sequence[Mapping], classes: Sequence[Mapping], facts: Mapping) -> str:
     """What it is, in a paragraph."""
+    if not rows:
+        return f"A collection of {len(classes)} species without a picture that may be published."
     shown = len({row["scientificName"] for row in rows})
     families = len({record["family"] for record in classes if record.get("family")})
     dealt = "picture by picture" if facts["split"]["unit"] == "image" else "in groups that belong together"
@@ -96,6 +106,8 @@ def _header(rows: Sequence[Mapping], facts: Mapping) -> dict:
     """For the Hugging Face hub: the table as a data set of its own, its columns with their types."""
     types = {"bool": "bool", "int64": "int64", "float64": "float64", "string": "string"}
     columns = [{"name": name, "dtype": types[column.type]} for name, column in PUBLISHED.columns.items()]
+    if not rows:
+        return {"pretty_name": facts["name"]}
     return {
         "pretty_name": facts["name"],
         **hub_licences(rows),
@@ -220,8 +232,18 @@ def licences(rows: Sequence[Mapping]) -> str:
     )
 
 
-def _left_out(kept: int, left_out: LeftOut) -> str:
-    lost = left_out.reasons.total()
+def _nothing(facts: Mapping) -> str:
+    return (
+        "**No picture of this collection may be published.** None is under a licence that the run allows for that: "
+        f"{', '.join(facts['licences']) or 'it allows none'}. So `metadata.csv`, `ATTRIBUTION.csv` and "
+        f"`derived_dataset.csv` have no rows, and views cannot be made. The run itself uses all its pictures.\n\n"
+        f"{REMEDY[facts['source']]}"
+    )
+
+
+def _left_out(published: int, left_out: LeftOut) -> str:
+    lost, withheld = left_out.reasons.total(), left_out.withheld.total()
+    kept = published + withheld
     text = f"## What was left out\n\n{_count(kept + lost, 'candidate')}: {kept:,} kept, {lost:,} left out."
     if lost:
         lines = [
@@ -230,11 +252,20 @@ def _left_out(kept: int, left_out: LeftOut) -> str:
         ]
         text += f"\n\n{table(('reason', 'images', 'meaning'), lines)}"
     if left_out.licences:
-        most = sorted(left_out.licences.items(), key=lambda item: (-item[1], item[0]))
-        lines = [(licence_name(name or None), count) for name, count in most[:MOST_LICENCES]]
-        text += f"\n\nLicences of those left out for their licence:\n\n{table(('licence', 'images'), lines)}"
-        text += f"\n\n{len(most) - MOST_LICENCES} rarer ones are not shown." if len(most) > MOST_LICENCES else ""
+        text += f"\n\nLicences of those left out for their licence:\n\n{_counted(left_out.licences)}"
+    if withheld:
+        text += (
+            f"\n\n{withheld:,} of the {kept:,} are not published: the run uses them, but they are in no table and no view "
+            f"here, since their licence is not one that the run allows for that:\n\n{_counted(left_out.withheld)}"
+        )
     return text
+
+
+def _counted(licences: Counter) -> str:
+    most = sorted(licences.items(), key=lambda item: (-item[1], item[0]))
+    lines = [(licence_name(name or None), count) for name, count in most[:MOST_LICENCES]]
+    rest = len(most) - MOST_LICENCES
+    return table(("licence", "images"), lines) + (f"\n\n{rest} rarer ones are not shown." if rest > 0 else "")
 
 
 def _species(rows: Sequence[Mapping], classes: Sequence[Mapping]) -> str:
@@ -283,16 +314,12 @@ def _citing(rows: Sequence[Mapping], derived: Sequence[Mapping], facts: Mapping)
     )
 
 
-def _publishing(rows: Sequence[Mapping], facts: Mapping) -> str:
+def _publishing(facts: Mapping) -> str:
     steps = [
-        "Publish a view (`snakemake views`) rather than this folder: `images/` also holds rejected pictures, for which "
-        "nobody is credited here. Tables may be shared without the pictures.",
+        "Publish a view (`snakemake views`) rather than this folder: `images/` also holds pictures that were rejected or "
+        "may not be published, for which nobody is credited here. Tables may be shared without the pictures.",
         "Add the date and the address of publication to `croissant.json` (`datePublished`, `url`); a run does not know them.",
     ]
-    if any("unknown" in terms_of(row["license"]) for row in rows):
-        steps.insert(
-            0, "**Some pictures have no clear licence.** Settle it with their owners first, or leave them out."
-        )
     if facts["source"] == "gbif":
         steps.append("`recordedBy` names people, as the publishers do; remove what your rules do not let you pass on.")
     return "## Before you publish it\n\n" + "\n".join(f"- {step}" for step in steps)

@@ -86,6 +86,18 @@ LIMITS = {
         "Where no observer is given, two pictures of one individual may lie in two splits.",
     ],
 }
+_ALLOW = (
+    "Licences that may be published are listed in `collection.publish`; add the id of another one only if its terms let "
+    "you pass the pictures on."
+)
+REMEDY = {
+    "simulated": _ALLOW,
+    "gbif": _ALLOW,
+    "folder": "Whoever owns a picture says under which licence it may be passed on. Write that into column `license` of the "
+    f"table that `collection.folder.table` names, for instance CC-BY-4.0, and run again. {_ALLOW}",
+}
+"""Source -> what to do where no picture may be published."""
+
 HUB_LICENCES = frozenset({
     "cc0-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-2.0",
     "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0",

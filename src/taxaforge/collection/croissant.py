@@ -67,7 +67,9 @@ def describe(
     """The JSON-LD document of the collection, which loads its table at any size.
 
     No record set reads the pictures: programs open every file of a set, and the folder also holds files that were
-    rejected because they do not open. The pixels are in the record sets of `describe_folders`.
+    rejected because they do not open. The pixels are in the record sets of `describe_folders`. Where the table is
+    empty, so is the collection: its species are all that is described, as a set of no files and records of no type
+    would not be valid.
 
     Args:
         rows: of the published table. classes: classes.json.
@@ -75,6 +77,8 @@ def describe(
         description: a paragraph. facts: see `publish.describe`.
     """
     head = {"name": facts["name"], "description": description, "version": f"1.0.0+{table['sha256'][:12]}"}
+    if not rows:
+        return {**_dataset(rows, head, _citation(facts)), "distribution": [], "recordSet": [_classes(classes)]}
     return {
         **_dataset(rows, head, _citation(facts)),
         "distribution": [

@@ -4,9 +4,10 @@ One picture that cannot be had keeps its row and an errorCode; it never stops th
 """
 
 import hashlib
+import json
 import os
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -56,26 +57,20 @@ def fetch(
     Raises: TaxaforgeError where the source as a whole cannot be used.
     """
     records, out_images = read_json(classes), Path(out_images)
-    rows: dict[str, dict] = {}
-    repeated = 0
+    found: dict[str, list[dict]] = defaultdict(list)
     for path in filter(None, (out_table, out_images, out_origin)):
         _clear_away(Path(path))
     with atomic(out_images) as folder:
         folder.mkdir()
         for candidate in _candidates(source, records, cfg, seed, taxa, taxonomy or {}, network, job):
-            row = _store(candidate, source, folder, out_images.name)
-            known = rows.setdefault(candidate.identifier, row)
-            if known is not row:  # a picture listed twice; under two names, nobody can say which is right
-                repeated += 1
-                if known["scientificName"] != row["scientificName"]:
-                    first = min(known, row, key=lambda one: one["scientificName"])
-                    rows[candidate.identifier] = first | {"file_name": None, "sha256": None, "errorCode": "two_species"}
-        table = sorted(rows.values(), key=lambda row: (row["scientificName"], row["identifier"]))
+            found[candidate.identifier].append(_store(candidate, source, folder, out_images.name))
+        rows = [row for listed in found.values() for row in settled(listed)]
+        table = sorted(rows, key=lambda row: (row["scientificName"], row["identifier"]))
         _keep_only({row["file_name"] for row in table}, folder, out_images.name)
     errors = Counter(row["errorCode"] for row in table if row["errorCode"])
     if out_origin:
         counts = {"candidates": len(table), "kept": len(table) - errors.total(), "errors": dict(errors)}
-        write_json(out_origin, {"source": source, **_origin(source, records, cfg, taxonomy, network, job), **counts})
+        write_json(out_origin, {"source": source, **_origin(source, records, cfg, taxonomy, network), **counts})
     tables.write(CANDIDATES, table, out_table)
     if source == "gbif":
         from taxaforge.collection.sources import gbif
@@ -83,9 +78,55 @@ def fetch(
         gbif.finish(network, job)
     for code, count in sorted(errors.items()):
         print(f"{count} candidates without a file: {code}")
-    if repeated:
+    if repeated := sum(map(len, found.values())) - len(table):
         print(f"{repeated} candidates were listed more than once and count once")
     log(None, {"candidates": len(table), "candidates_without_file": errors.total()})
+
+
+TOLD = (
+    "gbifID",
+    "occurrenceID",
+    "datasetKey",
+    "recordedBy",
+    "recordedByID",
+    "eventDate",
+    "decimalLatitude",
+    "decimalLongitude",
+)
+"""What ties a picture to others."""
+
+REFUSED = frozenset({"licence_missing", "licence_unknown", "licence_not_allowed"})
+
+
+def settled(listed: list[dict]) -> list[dict]:
+    """What becomes of the rows of one identifier.
+
+    A picture listed under two species is right under neither, nobody can say. One that was listed with a licence
+    that is refused is not to be had with another. Else every account that ties it to something new is a row of
+    its own, the further ones with a mark behind the identifier, so that the picture has the ties of all of them.
+    """
+    listed = sorted(listed, key=lambda row: (-sum(row[name] is not None for name in TOLD), _text(row)))
+    if len({row["scientificName"] for row in listed}) > 1:
+        first = min(listed, key=lambda row: row["scientificName"])
+        return [first | {"file_name": None, "sha256": None, "errorCode": "two_species"}]
+    refused = any(row["errorCode"] in REFUSED for row in listed)
+    rows: list[dict] = []
+    for row in listed:
+        news = not any(all(row[name] in (None, known[name]) for name in TOLD) for known in rows)
+        if news or row["errorCode"] in REFUSED - {known["errorCode"] for known in rows}:
+            rows.append(row)
+    for place, row in enumerate(rows):
+        if refused and not row["errorCode"]:
+            row |= {"file_name": None, "sha256": None, "errorCode": "two_licences"}
+        if place:
+            row["identifier"] += f"#{hashlib.sha256(_text(row).encode()).hexdigest()[:8]}"
+    return rows
+
+
+def _text(row: dict) -> str:
+    return json.dumps(
+        {name: value for name, value in row.items() if name not in ("file_name", "sha256")}, sort_keys=True
+    )
 
 
 def _candidates(
@@ -108,12 +149,12 @@ def _candidates(
     raise TaxaforgeError(f"collection.source {source!r} is unknown. Use simulated, folder or gbif.")
 
 
-def _origin(source: str, classes: list[dict], cfg: dict, taxonomy: dict, network: dict | None, job: str) -> dict:
+def _origin(source: str, classes: list[dict], cfg: dict, taxonomy: dict, network: dict | None) -> dict:
     if source != "gbif":
         return {}
     from taxaforge.collection.sources import gbif
 
-    return {"checklist": taxonomy["checklist"], **gbif.origin(cfg, len(classes), network, job)}
+    return {"checklist": taxonomy["checklist"], **gbif.origin(classes, cfg, taxonomy, network)}
 
 
 def _accepted(taxa: str | Path | None) -> dict[str, str]:

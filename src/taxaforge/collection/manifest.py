@@ -1,7 +1,7 @@
 """The published table: one row a picture, in Darwin Core and Audiovisual Core terms, with the split it was given.
 
-Whoever has this table and the pictures can repeat a run's training and test sets; views, card and
-Croissant description are all made from its rows.
+Views, card and Croissant description are all made from its rows. It holds what may be published: a picture under any
+other licence, or none, is in the collection and in training, but not here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,10 +26,10 @@ MIME = {
 
 _FROM_METADATA = (
     "gbifID", "occurrenceID", "datasetKey", "basisOfRecord", "recordedBy", "recordedByID", "eventDate", "countryCode",
-    "decimalLatitude", "decimalLongitude", "coordinateUncertaintyInMeters", "license", "licenseVerbatimMedia",
-    "licenseVerbatimRecord", "creator", "rightsHolder", "publisher", "references", "caption", "officialSplit", "source",
-    "sha256", "img_width", "img_height", "img_pixel_sha256", "img_phash", "qc_contrast", "qc_sharpness", "qc_mono",
-    "qc_duplicate_set", "qc_outlier",
+    "decimalLatitude", "decimalLongitude", "coordinateUncertaintyInMeters", "informationWithheld", "license",
+    "licenseVerbatimMedia", "licenseVerbatimRecord", "creator", "rightsHolder", "publisher", "references", "caption",
+    "officialSplit", "source", "sha256", "img_width", "img_height", "img_pixel_sha256", "img_phash", "qc_contrast",
+    "qc_sharpness", "qc_mono", "qc_duplicate_set", "qc_outlier",
 )  # fmt: skip
 
 PUBLISHED = Schema(
@@ -56,7 +56,7 @@ PUBLISHED = Schema(
 _DARWIN_CORE = (
     "taxonID", "scientificName", "verbatimScientificName", "vernacularName", "taxonRank", *RANKS, "occurrenceID",
     "basisOfRecord", "recordedBy", "recordedByID", "eventDate", "countryCode", "decimalLatitude", "decimalLongitude",
-    "coordinateUncertaintyInMeters",
+    "coordinateUncertaintyInMeters", "informationWithheld",
 )  # fmt: skip
 _DUBLIN_CORE = ("identifier", "type", "format", "license", "creator", "rightsHolder", "publisher", "references")
 
@@ -73,18 +73,40 @@ TERMS = {
 
 
 class NotPublishable(TaxaforgeError):
-    """The tables contradict each other, or a picture must not be released."""
+    """The tables contradict each other, or nothing may be released."""
 
 
-def published(metadata: str | Path, splits: str | Path, classes: str | Path) -> list[dict]:
-    """Rows of schema PUBLISHED, sorted by species and identifier, whatever the order of the tables.
+def published(
+    metadata: str | Path, splits: str | Path, classes: str | Path, licences: Sequence[str]
+) -> tuple[list[dict], list[dict]]:
+    """(rows that may be published, rows that may not), of schema PUBLISHED.
+
+    Both sorted by species and identifier, whatever the order of the tables.
 
     Args:
         metadata, splits: the tables of `curate` and `split`.
         classes: classes.json; position = label.
+        licences: ids under which a picture may be published, from whatever source it is.
     Raises: NotPublishable where a picture has no split, no class, or a split has no picture.
     """
-    return rows(tables.read(METADATA, metadata), tables.read(SPLITS, splits), read_json(classes))
+    return released(rows(tables.read(METADATA, metadata), tables.read(SPLITS, splits), read_json(classes)), licences)
+
+
+def released(table: Sequence[dict], licences: Sequence[str]) -> tuple[list[dict], list[dict]]:
+    """As `published`, from the rows of all pictures.
+
+    A group that has the name of a picture which stays behind takes the smallest name among those that go:
+    an address of something private is no name to publish.
+    """
+    withheld = [row for row in table if row["license"] not in licences]
+    private = {row["identifier"] for row in withheld}
+    free = [row for row in table if row["license"] in licences]
+    name: dict[str, str] = {}
+    for row in free:
+        name[row["split_group"]] = min(row["identifier"], name.get(row["split_group"], row["identifier"]))
+    return [
+        row | {"split_group": name[row["split_group"]]} if row["split_group"] in private else row for row in free
+    ], withheld
 
 
 def rows(pictures: Sequence[Mapping], splits: Sequence[Mapping], classes: Sequence[Mapping]) -> list[dict]:

@@ -68,7 +68,9 @@ class Media:
 
     def any_age(self, url: str) -> Outcome | None:
         """What this or another job had from an address: for those who must not ask."""
-        return self.settled(url) or self._whole(self.latest.get(url)) or self._whole(self.stored.get(url))
+        latest = self.latest.get(url)
+        lasting = None if latest and latest.passing else latest  # a timeout of yesterday does not hide a picture
+        return self.settled(url) or self._whole(lasting) or self._whole(self.stored.get(url)) or self._whole(latest)
 
     def version(self, url: str) -> Outcome | None:
         """The newest picture of an address whose body is here: what a conditional request may name."""

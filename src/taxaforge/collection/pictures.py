@@ -24,8 +24,8 @@ MAGIC = (
 LONGEST_MAGIC = max(at + len(magic) for magic, at, _ in MAGIC)
 
 DECODER_ERRORS = (
-    ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError,
-    ValueError, struct.error, zlib.error,
+    ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, MemoryError, OSError,
+    RuntimeError, SyntaxError, TypeError, ValueError, struct.error, zlib.error,
 )  # fmt: skip
 """What Pillow's decoders raise on damaged or hostile files: no promise is made, so whatever was seen and its kin."""
 

@@ -1,6 +1,6 @@
 """What turns pictures on a disk into a collection that others can use, cite and load again."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from taxaforge import tables
@@ -10,8 +10,6 @@ from taxaforge.collection.attribution import (
     DERIVED,
     attributions,
     derived_datasets,
-    licence_name,
-    licences_of,
 )
 from taxaforge.collection.manifest import PUBLISHED, NotPublishable, published
 from taxaforge.collection.schema import CANDIDATES, REJECTIONS
@@ -37,24 +35,26 @@ def describe(
 ) -> None:
     """Writes the published table and everything that is said about it.
 
+    A picture enters it if its licence is on the list, and is only counted in the card if not. Where none enters, the
+    tables have no rows, and the card says what to do.
+
     Args:
         metadata, splits, candidates, rejections, ledger: of the collection.
         classes: classes.json.
-        facts: name, source, seed and section split of the run; licences where the source has an allow list, on
-            which every picture's must then be; doi of the download, if any.
+        facts: name, source, seed and section split of the run; licences, the ids under which a picture may be
+            published; doi of the download, if any.
         out_table: metadata.csv, schema PUBLISHED.
         out_attribution: ATTRIBUTION.csv, schema ATTRIBUTION, as many rows.
         out_derived: derived_dataset.csv, schema DERIVED; only a header where nothing is from GBIF.
         out_card: README.md, the dataset card.
         out_croissant: croissant.json. It names the table and the pictures by their place beside it.
         origin: origin.json of the fetch; its `doi` counts where facts have none.
-        log: receives images_published and datasets_cited.
-    Raises: NotPublishable where a licence is not allowed, or tables and ledger do not add up.
+        log: receives images_published, images_withheld and datasets_cited.
+    Raises: NotPublishable where tables and ledger do not add up.
     """
-    left_out = card.left_out(tables.read(CANDIDATES, candidates), tables.read(REJECTIONS, rejections))
-    rows = published(metadata, splits, classes)
-    check_licences(rows, facts.get("licences"))
-    check_ledger(len(rows), left_out.reasons, read_json(ledger))
+    rows, withheld = published(metadata, splits, classes, facts["licences"])
+    left_out = card.left_out(tables.read(CANDIDATES, candidates), tables.read(REJECTIONS, rejections), withheld)
+    check_ledger(len(rows) + len(withheld), left_out.reasons, read_json(ledger))
     doi = facts.get("doi") or (read_json(origin).get("doi") if origin else None)
     facts = {**facts, "doi": doi}
     derived = derived_datasets(rows)
@@ -66,21 +66,7 @@ def describe(
         temporary.write_text(card.render(rows, left_out, records, derived, facts), "utf-8")
     table = {"name": Path(out_table).name, "sha256": sha256_of(out_table), "bytes": Path(out_table).stat().st_size}
     write_json(out_croissant, croissant.describe(rows, records, table, card.summary(rows, records, facts), facts))
-    log(None, {"images_published": len(rows), "datasets_cited": len(derived)})
-
-
-def check_licences(rows: Sequence[Mapping], allowed: Sequence[str] | None) -> None:
-    """The last gate before release. Raises NotPublishable naming the pictures' licences that are not allowed."""
-    if not allowed:
-        return
-    wrong = [row for row in rows if row["license"] not in allowed]
-    if wrong:
-        listed = ", ".join(f"{licence_name(licence)}: {count}" for licence, count in licences_of(wrong))
-        raise NotPublishable(
-            f"{len(wrong)} of {len(rows)} pictures are under a licence that collection.gbif.licences does not allow "
-            f"({listed}), the first is {wrong[0]['identifier']!r}. Nothing was written. Allow the licence, or run "
-            "fetch_images again under the present settings."
-        )
+    log(None, {"images_published": len(rows), "images_withheld": len(withheld), "datasets_cited": len(derived)})
 
 
 def check_ledger(kept: int, reasons: Mapping[str, int], ledger: Mapping) -> None:

@@ -19,6 +19,7 @@ _ITEM = {
     "decimalLatitude": Column("float64", "degrees north, WGS 84", nullable=True),
     "decimalLongitude": Column("float64", "degrees east, WGS 84", nullable=True),
     "coordinateUncertaintyInMeters": Column("float64", "m, radius around the coordinates", nullable=True),
+    "informationWithheld": Column("string", "what the publisher held back, such as exact coordinates", nullable=True),
     "license": Column("string", "licence of the picture, SPDX id where known", nullable=True),
     "licenseVerbatimMedia": Column("string", "licence as written at the picture", nullable=True),
     "licenseVerbatimRecord": Column("string", "licence as written at the record; decides nothing", nullable=True),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from taxaforge import tables
 from taxaforge.collection.fill import fill
+from taxaforge.collection.places import days
 from taxaforge.collection.schema import DUPLICATES, LEAKAGE, METADATA, SPLIT_NAMES, SPLITS, TAIL
 from taxaforge.collection.tail import tail_rows
 from taxaforge.collection.ties import FORBIDDEN, groups, kinds_of_tie, leakage
@@ -70,6 +71,7 @@ def split(
     kept = [row for row in everything if row["scientificName"] in asked]
     dropped = [row for row in tables.read(DUPLICATES, duplicates) if row["identifier"] not in here]
 
+    _tell_dates(kept)
     kinds, forbidden = kinds_of_tie(split["block_km"]), FORBIDDEN[split["unit"]]
     group = groups(kept, dropped, [kinds[kind] for kind in forbidden])
     rule = rule_of(split, kept)
@@ -134,6 +136,19 @@ def _decide(
         decided, may[name] = rule(own, copies)
         fixed |= decided
     return fixed, may
+
+
+def _tell_dates(kept: Sequence[Mapping]) -> None:
+    """Says which dates are taken for none: an observer's pictures of a species are then one event, whenever they were."""
+    strange = sorted(
+        {row["eventDate"] for row in kept if (row["eventDate"] or "").strip() and not days(row["eventDate"])}
+    )
+    if strange:
+        count = sum(row["eventDate"] in set(strange) for row in kept)
+        print(
+            f"{count} of {len(kept)} images {'has' if count == 1 else 'have'} an eventDate that is no ISO 8601 date "
+            f"({strange[0]!r}): counted as undated. Such as 2024-05-31 or 2024-05-30/2024-06-02 can be read."
+        )
 
 
 def _tell(tail: Sequence[Mapping], split: Mapping) -> int:

@@ -1,8 +1,8 @@
 """What ties two pictures together: the kinds of tie, the groups that they weld, and which of them cross splits.
 
-A kind of tie is a function from a row to its tokens. Pictures that share a token are tied, and so are
-those that a chain of shared tokens connects. A row without a token is tied to nothing: what is
-unknown never joins.
+A kind of tie is a function that gives every row of a table its tokens. Pictures that share a token are
+tied, and so are those that a chain of shared tokens connects. A row without a token is tied to nothing:
+an unknown observer, record or place never joins.
 """
 
 import re
@@ -12,12 +12,16 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from itertools import combinations
 
 from taxaforge.collection.duplicates import Sets
-from taxaforge.collection.places import block
+from taxaforge.collection.places import block, days
 from taxaforge.collection.schema import SPLIT_NAMES
 
 USED = SPLIT_NAMES[:-1]
 
-Tokens = Callable[[Mapping], Sequence[Hashable]]
+Tokens = Callable[[Sequence[Mapping]], Sequence[Sequence[Hashable]]]
+"""rows -> the tokens of each. A token says something in the table that it was made from, and nowhere else."""
+
+EVER = ("0000-00-00", "9999-99-99")
+"""The days that a picture without a date may have been taken on."""
 
 NOBODY = frozenset(
     (
@@ -57,25 +61,45 @@ def occurrence(row: Mapping) -> list[Hashable]:
     return [(row["datasetKey"] or "", row["occurrenceID"])] if row["occurrenceID"] else []
 
 
-def event(row: Mapping) -> list[Hashable]:
-    """One species seen by one observer on one day.
+def event(rows: Sequence[Mapping]) -> list[list[Hashable]]:
+    """One species seen by one observer on one day, as far as dates can tell.
 
-    An observer's pictures of a species without any date are taken for one event, the safe reading.
+    A date may be a day, or an interval, month or year; without one that can be read it may be any day.
+    Pictures whose days overlap may be of one event, and are taken for it, the safe reading. A token is
+    the species, the observer and the first day of a stretch of overlapping dates. Time n log n.
     """
-    day = (row["eventDate"] or "").strip()[:10]
-    return [(row["scientificName"], person, day) for person in observers(row)]
+    seen: dict[tuple[str, tuple[str, str]], list[tuple[str, str, int]]] = defaultdict(list)
+    for number, row in enumerate(rows):
+        people = observers(row)
+        first, last = (people and days(row["eventDate"])) or EVER
+        for person in people:
+            seen[row["scientificName"], person].append((first, last, number))
+    tokens: list[list[Hashable]] = [[] for _ in rows]
+    for (species, person), spans in seen.items():
+        start = reach = ""
+        for first, last, number in sorted(spans):
+            if first > reach:
+                start = first
+            reach = max(reach, last)
+            tokens[number].append((species, person, start))
+    return tokens
 
 
 def kinds_of_tie(block_km: float) -> dict[str, Tokens]:
     """Every kind of tie by its name in leakage.csv. block_km: side of a square of kind `block`."""
     return {
-        "occurrence": occurrence,
+        "occurrence": _each(occurrence),
         "event": event,
-        "observer": observers,
-        "block": lambda row: [place] if (place := block(row, block_km)) else [],
-        "duplicate_set": lambda row: [row["qc_duplicate_set"]],
-        "same_file": lambda row: [row["sha256"]] if row["sha256"] else [],
+        "observer": _each(observers),
+        "block": _each(lambda row: [place] if (place := block(row, block_km)) else []),
+        "duplicate_set": _each(lambda row: [row["qc_duplicate_set"]]),
+        "same_file": _each(lambda row: [row["sha256"]] if row["sha256"] else []),
     }
+
+
+def _each(of_row: Callable[[Mapping], Sequence[Hashable]]) -> Tokens:
+    """A kind of tie whose tokens can be told from a row alone."""
+    return lambda rows: [of_row(row) for row in rows]
 
 
 _PICTURE = ("occurrence", "duplicate_set", "same_file")
@@ -107,7 +131,8 @@ def groups(kept: Sequence[Mapping], dropped: Sequence[Mapping], kinds: Iterable[
     rows = [*kept, *dropped]
     sets = Sets(row["identifier"] for row in rows)
     for tokens in kinds:
-        sets.join_equal((row["identifier"], token) for row in rows for token in tokens(row))
+        own = zip(rows, tokens(rows), strict=True)
+        sets.join_equal((row["identifier"], token) for row, several in own for token in several)
     names: dict[str, str] = {}
     for identifier in sorted(row["identifier"] for row in kept):
         names.setdefault(sets.find(identifier), identifier)
@@ -166,7 +191,7 @@ def leakage(
 
 def _tied(rows: Sequence[Mapping], tokens: Tokens) -> Iterable[list[str]]:
     """The pictures of every single tie of one kind, of two pictures and more."""
-    own = {row["identifier"]: tokens(row) for row in rows}
+    own = dict(zip((row["identifier"] for row in rows), tokens(rows), strict=True))
     sets = Sets(own)
     sets.join_equal((identifier, token) for identifier, several in own.items() for token in several)
     members: dict[str, list[str]] = defaultdict(list)

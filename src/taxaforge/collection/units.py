@@ -37,7 +37,7 @@ def rule_of(split: Mapping, kept: Rows) -> Rule:
 
 WHY = {
     "observer": "no known observer",
-    "spatial": "no coordinates, or coordinates less certain than split.block_km",
+    "spatial": "no coordinates that are certain to lie in one square of split.block_km",
     "time": "no date that lies clearly on one side of split.cut, or one before it",
     "official": "no place in the dataset's own test split",
 }

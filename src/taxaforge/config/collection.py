@@ -1,10 +1,28 @@
 """Section `collection`: where images come from and which are fit to use."""
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from taxaforge.config.base import Section
+
+OPEN = ["CC0-1.0", "CC-PDM-1.0", "CC-BY-4.0", "CC-BY-3.0", "CC-BY-2.5", "CC-BY-2.0"]
+"""Licences that ask for no more than the maker's name."""
+
+
+def _licence(text: str) -> str:
+    if not re.fullmatch(
+        r"CC0-1\.0|CC-PDM-1\.0|(CC-BY(-NC)?(-ND|-SA)?-([1-4]\.0|2\.[15]))|(LicenseRef-CC-BY(-NC)?(-ND|-SA)?)", text
+    ):
+        raise ValueError(
+            f"{text!r} is no licence id, and would match no picture. Write one such as {', '.join(OPEN[:3])}, CC-BY-NC-4.0, "
+            "CC-BY-SA-4.0, or LicenseRef-CC-BY where publishers give no version."
+        )
+    return text
+
+
+Licence = Annotated[str, AfterValidator(_licence)]
 
 
 class Simulated(Section):
@@ -64,9 +82,10 @@ class Gbif(Section):
         ge=1,
         description="Most images of a species by one observer, so that no single person's style is the species.",
     )
-    licences: list[str] = Field(
-        ["CC0-1.0", "CC-PDM-1.0", "CC-BY-4.0", "CC-BY-3.0", "CC-BY-2.5", "CC-BY-2.0"],
-        description="Media licences that are accepted. Unknown licences never are.",
+    licences: list[Licence] = Field(
+        OPEN,
+        description="Media licences that are accepted, such as CC-BY-4.0, or LicenseRef-CC-BY where no version is given. "
+        "Unknown licences never are.",
     )
     country: list[str] = Field([], description="ISO 3166 two-letter codes; empty: all countries.")
     year: str = Field("", description="A year `2020` or a range `2015,2024`; empty: all years.")
@@ -78,6 +97,11 @@ class Gbif(Section):
         "auto",
         description="`search`: page through occurrences, for small runs. `download`: request an archive from GBIF, which gives "
         "a DOI; needs an account in GBIF_USER and GBIF_PASSWORD. `auto`: search up to 5,000 images asked, download above.",
+    )
+    allow_private_hosts: bool = Field(
+        False,
+        description="Fetch pictures from addresses of this machine and of private networks, too. A stranger's table could make "
+        "you ask them, so only for hosts of your own.",
     )
     archive: str = Field(
         "", description="A Darwin Core archive already downloaded from GBIF, used instead of asking. Empty: none."
@@ -136,6 +160,11 @@ class Collection(Section):
     quality: Quality = Quality()
     embedding: Embedding = Embedding()
     cap: Cap = Cap()
+    publish: list[Licence] = Field(
+        OPEN,
+        description="Licences under which an image enters the published tables and views, besides those in `gbif.licences`. "
+        "Other images train and are counted, and stay at home.",
+    )
     views: list[Literal["imagefolder", "coco", "webdataset"]] = Field(
         [],
         description="Copies of the collection in other tools' layouts, made with everything else; `snakemake views` makes all.",

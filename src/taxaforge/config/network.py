@@ -29,8 +29,3 @@ class Network(Section):
     )
     image_requests_per_second: float = Field(5.0, gt=0, description="Most pictures a second from one host.")
     image_workers: int = Field(8, ge=1, description="Pictures fetched at a time, over all hosts.")
-    allow_private_hosts: bool = Field(
-        False,
-        description="Fetch pictures from addresses of this machine and of private networks, too. A stranger's table could make "
-        "you ask them, so only for hosts of your own.",
-    )

@@ -82,6 +82,11 @@ class Settings(Section):
                 f"collection.source is 'gbif', but taxonomy.source is {self.taxonomy.source!r}, whose keys mean nothing to GBIF. "
                 "Set taxonomy.source to 'gbif'."
             )
+        if self.split.previous.startswith("results/"):
+            raise ValueError(
+                f"split.previous is {self.split.previous!r}, which this run writes itself. Copy the earlier table to a place "
+                "outside results/ and name the copy."
+            )
         if self.split.unit == "time":
             try:
                 date.fromisoformat(self.split.cut)

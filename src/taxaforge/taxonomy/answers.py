@@ -52,6 +52,7 @@ class Evidence:
 class Answer:
     """best: what the source settles on, None for no match. others: what it considered besides.
 
+    bests: what else it settles on: where it was asked again with less, or where several names are equally good.
     match_type, confidence: the source's own words, kept for the reader; nothing is decided by them.
     evidence: one for each question that it took; none where no service was asked.
     """
@@ -62,7 +63,13 @@ class Answer:
     confidence: float | None = None
     similar: tuple[str, ...] = field(default=())
     evidence: tuple[Evidence, ...] = ()
+    bests: tuple[Usage, ...] = ()
 
     @property
     def usages(self) -> tuple[Usage, ...]:
         return (*((self.best,) if self.best else ()), *self.others)
+
+    @property
+    def settled(self) -> tuple[Usage, ...]:
+        """What the source itself would take; it only lists the other usages, and may have refused them."""
+        return (*((self.best,) if self.best else ()), *self.bests)

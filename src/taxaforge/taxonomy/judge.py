@@ -11,23 +11,27 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from taxaforge.taxonomy import authors
 from taxaforge.taxonomy.answers import Answer, Usage
-from taxaforge.taxonomy.hints import agreeing, conflict, irreconcilable, tidy
-from taxaforge.taxonomy.names import Name, authors_differ, edits, fold, stem, surnames
+from taxaforge.taxonomy.hints import agreeing, conflict, irreconcilable, tidy, vouched
+from taxaforge.taxonomy.names import Name, edits, fold, stem
 from taxaforge.taxonomy.schema import RANKS
 
 AGGREGATES = frozenset({"species_aggregate", "speciesaggregate", "aggregate", "aggr"})
+VARIANTS = frozenset({"ending_variant", "spelling_variant", "parent_variant"})
 PARENTS = frozenset({"parent_species", "parent_variant"})
 SYNONYM_OF_SEVERAL = frozenset({"AMBIGUOUS_SYNONYM", "PRO_PARTE_SYNONYM", "PROPARTE_SYNONYM"})
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """status: one of schema.STATUSES. usage: the answer it is about, None where no single one is."""
+    """status: one of schema.STATUSES. usage: the answer it is about, None where no single one is.
+    differing: a rank on which list and checklist hold different opinions about it, "" if none."""
 
     status: str
     reason: str
     usage: Usage | None = None
+    differing: str = ""
 
     def labelled(self, accept: Collection[str]) -> bool:
         """Whether a policy (statuses it accepts) makes this a class: for that a species must be known, too."""
@@ -87,24 +91,19 @@ def judge(query: Name, hints: Mapping[str, str], answer: Answer) -> Verdict:
 
 def _named(query: Name, hints: Mapping[str, str], answer: Answer) -> Verdict | None:
     """Where some answer is the name, a spelling of it, or the species of a subspecies; None where there is none."""
-    usages = list({usage.key: usage for usage in reversed(answer.usages)}.values())
-    relations = [relation(query, usage) for usage in usages]
-    for kind in ("identical", "ending_variant", "spelling_variant", "parent_species", "parent_variant"):
-        if kind in relations:
-            usages = [usage for usage, found in zip(usages, relations, strict=True) if found == kind]
-            break
-    else:
+    kind, usages, others = _bearers(query, answer)
+    if not usages:
         return None
     usages = [usage for usage in usages if usage.status != "MISAPPLIED"] or usages
     usages = [usage for usage in usages if usage.rank not in AGGREGATES] or usages
     fitting = _most(usages, lambda usage: -1 if conflict(hints, usage) else agreeing(hints, usage))
     against = conflict(hints, fitting[0])
-    if against and not _placed_otherwise(hints, usages, kind):
-        why = f"Known, but not there: {against}. Correct or delete the classification in the list."
+    if against and (remedy := _no_opinion(hints, usages, kind)):
+        why = f"Known, but not there: {against}. {remedy}"
         return Verdict("hint_conflict", why, usages[0] if len(usages) == 1 else None)
     author = "" if kind in PARENTS else query.author  # there it is the author of the subspecies
-    fitting = _most(fitting, lambda usage: _author_agrees(author, usage.author))
-    if authors_differ(author, fitting[0].author):
+    fitting = _most(fitting, lambda usage: authors.agreement(author, usage.author))
+    if authors.differ(author, fitting[0].author):
         why = f"Known, but by another author: {fitting[0].author}, not {author}. Correct the author or the name."
         return Verdict("ambiguous_homonym", why)
     if not all(_same_meaning(a, b) for a in fitting for b in fitting):
@@ -112,38 +111,60 @@ def _named(query: Name, hints: Mapping[str, str], answer: Answer) -> Verdict | N
         why = f"{taxa} taxa bear this name. Add the kingdom, the family or the author to the list."
         return Verdict("ambiguous_homonym", why)
     usage = min(fitting, key=lambda usage: (usage != answer.best, usage.status != "ACCEPTED", usage.key))
+    for other in others:
+        if not conflict(hints, other) and _off(query, other) <= _off(query, usage) and not _same_meaning(usage, other):
+            why = f"{other.canonical} is spelt as nearly as {usage.canonical}. Correct the spelling."
+            return Verdict("ambiguous_homonym", why)
     verdict = _settled(query, usage, kind)
-    return replace(verdict, reason=f"{verdict.reason} Classified differently: {against}.") if against else verdict
+    if against:
+        return replace(verdict, reason=f"{verdict.reason} Classified differently: {against}.", differing=against)
+    return verdict
 
 
-def _placed_otherwise(hints: Mapping[str, str], usages: Sequence[Usage], kind: str) -> bool:
-    """Whether list and checklist only classify one species differently.
+def _bearers(query: Name, answer: Answer) -> tuple[str, list[Usage], list[Usage]]:
+    """The nearest relation in which usages stand to the name, these usages, and others that stand in it but were refused.
+
+    The name itself and the species of a subspecies may be any candidate: that is how homonyms show. A
+    spelling has to be what the source settled on (whoever else bears it then counts, too): beside its answer
+    it lists what looks alike, and a species of the same genus may look very much alike.
+    """
+    usages = list({usage.key: usage for usage in reversed(answer.usages)}.values())
+    taken = {usage.canonical for usage in answer.settled}
+    relations = [relation(query, usage) for usage in usages]
+    for kind in ("identical", "ending_variant", "spelling_variant", "parent_species", "parent_variant"):
+        found = [usage for usage, own in zip(usages, relations, strict=True) if own == kind]
+        bearers = [usage for usage in found if kind not in VARIANTS or usage.canonical in taken]
+        if bearers:
+            return kind, bearers, [usage for usage in found if usage not in bearers]
+    return "", [], []
+
+
+def _off(query: Name, usage: Usage) -> int:
+    """Letters between the asked and the answered name."""
+    return edits(fold(query.canonical), fold(usage.canonical))
+
+
+def _no_opinion(hints: Mapping[str, str], usages: Sequence[Usage], kind: str) -> str:
+    """What to do about a contradiction; "" where list and checklist only classify one species differently.
 
     Codes of nomenclature keep a binomial unique, so the very name in the same kingdom is the same species,
-    whatever family it is put in; unless the checklist itself has it twice.
+    whatever family it is put in; unless the checklist itself has it twice. That it is the same kingdom must
+    be said by a rank above.
     """
-    return (
-        kind == "identical"
-        and " " in usages[0].canonical
-        and not any(irreconcilable(hints, usage) for usage in usages)
-        and all(_same_meaning(a, b) for a in usages for b in usages)
-    )
+    one = kind == "identical" and " " in usages[0].canonical
+    if not one or any(irreconcilable(hints, usage) for usage in usages):
+        return "Correct or delete the classification in the list."
+    if not all(_same_meaning(a, b) for a in usages for b in usages):
+        return "Correct or delete the classification in the list."
+    if not all(vouched(hints, usage) for usage in usages):
+        return "If it is the same species, add its kingdom to the list, or delete the column that differs."
+    return ""
 
 
 def _most(usages: Sequence[Usage], points) -> list[Usage]:
     """Those with the most points."""
     given = [points(usage) for usage in usages]
     return [usage for usage, own in zip(usages, given, strict=True) if own == max(given)]
-
-
-def _author_agrees(ours: str, theirs: str) -> int:
-    """-1: another author; 0: one side names nobody; 1: the same; 2: the same, in the same year."""
-    if not (surnames(ours) and surnames(theirs)):
-        return 0
-    if authors_differ(ours, theirs):
-        return -1
-    years = [set(re.findall(r"\b(?:1[789]|20)\d\d\b", author)) for author in (ours, theirs)]
-    return 2 if years[0] & years[1] else 1
 
 
 def _same_meaning(a: Usage, b: Usage) -> bool:
@@ -157,7 +178,7 @@ def _same_meaning(a: Usage, b: Usage) -> bool:
         return False
     if a.species_key and a.species_key == b.species_key:
         return True
-    rivals = a.status == b.status == "ACCEPTED" and a.key != b.key and authors_differ(a.author, b.author)
+    rivals = a.status == b.status == "ACCEPTED" and a.key != b.key and not authors.certainly_same(a.author, b.author)
     return fold(_lowest(a)) == fold(_lowest(b)) and not rivals
 
 
@@ -180,6 +201,8 @@ def _settled(query: Name, usage: Usage, kind: str) -> Verdict:
     if usage.rank in AGGREGATES or repeated:
         why = "The checklist has an aggregate or a broken lineage here. Decide by hand."
         return Verdict("provisional", why, usage)
+    if usage.status == "HYBRID":
+        return Verdict("provisional", "A hybrid in the checklist, or a synonym of one. Decide by hand.", usage)
     if usage.status != "ACCEPTED" and "SYNONYM" not in usage.status:
         why = f"The checklist itself doubts this name ({usage.status.lower()}). Decide by hand."
         return Verdict("provisional", why, usage)
@@ -225,16 +248,19 @@ def _otherwise(query: Name, hints: Mapping[str, str], answer: Answer) -> Verdict
         return Verdict("hint_conflict", f"Only {best.canonical} is known, and not there: {against}.", best)
     if kind == "parent_genus":
         why = f"The genus is known, {query.canonical} is not. Check the spelling."
-        return Verdict("rolled_up_to_genus", why + _like(answer), best)
+        return Verdict("rolled_up_to_genus", why + _like(query, answer), best)
     if kind == "higher_taxon":
         why = f"Only {best.canonical} ({best.rank}) is known. Check the spelling."
-        return Verdict("higher_only", why + _like(answer), best)
+        return Verdict("higher_only", why + _like(query, answer), best)
     if kind == "other_genus":
         why = f"The nearest name is {best.canonical}, in another genus. Check the spelling."
         return Verdict("fuzzy_other_genus", why, best)
-    why = _like(answer) or " Check the spelling, or ask another checklist."
+    why = _like(query, answer) or " Check the spelling, or ask another checklist."
     return Verdict("no_match", "Not in the checklist." + why)
 
 
-def _like(answer: Answer) -> str:
-    return f" Similar: {', '.join(answer.similar)}." if answer.similar else ""
+def _like(query: Name, answer: Answer) -> str:
+    """The names that look alike and were not taken, as the end of a reason."""
+    near = {(_off(query, usage), usage.canonical) for usage in answer.usages if relation(query, usage) in VARIANTS}
+    names = answer.similar or [name for _, name in sorted(near)[:3]]
+    return f" Similar: {', '.join(names)}." if names else ""

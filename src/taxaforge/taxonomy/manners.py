@@ -1,6 +1,7 @@
 """How GBIF is asked: where, under which name, how often, with how much patience, and in which spelling."""
 
 import os
+import re
 import threading
 import time
 import unicodedata
@@ -22,9 +23,35 @@ class BadAddress(TaxaforgeError):
 def api_base() -> str:
     """Where GBIF is: environment variable GBIF_API_BASE (a mirror, a test server), else the public service."""
     base = (os.environ.get("GBIF_API_BASE") or BASE).rstrip("/")
-    if urlsplit(base).scheme not in {"http", "https"} or not urlsplit(base).hostname:
-        raise BadAddress(f"GBIF_API_BASE is {base!r}, which is no address such as {BASE}. Correct it or unset it.")
+    if not _is_address(base):
+        raise BadAddress(
+            f"GBIF_API_BASE is {_without_secrets(base)}, which is no address such as {BASE}: scheme, host, perhaps a port and a path, "
+            "but neither user nor password, for every answer is stored with the address it is from. Correct it or unset it."
+        )
     return base
+
+
+def _is_address(base: str) -> bool:
+    """Whether paths can be appended to it and the whole be asked."""
+    try:
+        parts = urlsplit(base)
+        port = parts.port
+    except ValueError:  # half a bracket, a port that is no number
+        return False
+    return (
+        parts.scheme in {"http", "https"}
+        and bool(parts.hostname)
+        and port != 0
+        and not re.search(r"[\s?#\x00-\x1f\x7f]", base)
+        and "@" not in parts.netloc
+    )
+
+
+def _without_secrets(base: str) -> str:
+    """As much of a wrong address as may be shown: user and password stand before an @, tokens behind a question mark."""
+    if "@" in base:
+        return f"'...@{base.rpartition('@')[2].partition('?')[0]}'"
+    return repr(base.partition("?")[0] + "?..." * ("?" in base))
 
 
 def user_agent(contact: str) -> str:
@@ -46,7 +73,7 @@ def retry_after(value: str | None, now: datetime) -> float | None:
     except ValueError:
         try:
             due = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):  # by what is wrong with the date
             return None
         due = due if due.tzinfo else due.replace(tzinfo=UTC)
         seconds = (due - now).total_seconds()

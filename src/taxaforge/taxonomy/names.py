@@ -17,15 +17,24 @@ NULL_TOKENS = frozenset(
 # What a publisher's software writes where there is no name. The name service would take some of them for names.
 
 _MARKERS = {"subsp", "ssp", "var", "subvar", "f", "fo", "forma", "form", "ab", "morph", "convar"}
-_OPEN = {"sp", "spp", "spec", "species", "cf", "aff", "nr", "near", "agg", "complex", "group", "gr", "indet",
-         "morphospecies", "morphosp", "morphotype", "msp"}  # fmt: skip
-_GROUPS = {"agg", "complex", "group"}
-_SENSU = {"s.l", "s.str", "auct", "sensu"}
-_PARTICLES = {"de", "da", "di", "du", "del", "della", "van", "von", "den", "der", "et", "ex", "in", "al", "and", "nom", "non", "nec",
-              "zu", "la", "le", "dos", "auct", "sensu", "emend", "apud", "bis", "y", "ter"}  # fmt: skip
+_OPEN = {"sp", "spp", "spec", "species", "cf", "cfr", "conf", "confer", "aff", "nr", "near", "agg", "aggr", "aggregate", "complex",
+         "group", "gr", "indet", "morphospecies", "morphosp", "morphotype", "msp"}  # fmt: skip
+_GROUPS = {"agg", "aggr", "aggregate", "complex", "group"}
+_DOUBT = {"prob", "probably", "poss", "possibly", "perhaps", "maybe", "presumably", "uncertain", "doubtful", "unsure", "tentative",
+          "vermutlich", "wahrscheinlich", "fraglich", "unsicher"}  # fmt: skip
+_EITHER = {"or", "vel", "oder", "ou", "not", "nicht", "versus", "vs", "/", "|"}
+_BETWEEN = {"and", "et", "und", "non", "nec", "&"}
+"""What stands between two names, one of which it is; the latter words may also stand before an author."""
+_SENSU = {"auct", "auctt", "sensu", "sens", "sl"}
+_STRICT = re.compile(r"[(\[]?(?<!\w)(?:s|sens|sensu)(?:\.\s*|\s+)(?:s|str|strict|stricto)\b\.?[)\]]?")
+_WIDE = re.compile(r"(?<!\w)(?:s|sens|sensu)(?:\.\s*|\s+)(?:l|lat|lato)\b\.?")
+"""The species in its narrow sense is the species; in its wide sense it is several."""
+_BRACKETS = "()[]{}"
+PARTICLES = {"de", "da", "di", "du", "del", "della", "van", "von", "den", "der", "et", "ex", "in", "al", "and", "nom", "non", "nec",
+             "zu", "la", "le", "dos", "auct", "sensu", "emend", "apud", "bis", "y", "ter"}  # fmt: skip
 _EPITHET = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
 _NOT_LATIN = re.compile(
-    r"^BOLD:|^SH\d+\.\d+|^OTU|\b\w*virus\b|\bviroid\b|\bphage\b|\bNPV\b|incertae sedis|^unidentified |^unknown |^candidatus\b",
+    r"^BOLD:|^SH\d+\.\d+|^OTU(?![^\W\d_])|\b\w*virus\b|\bviroid\b|\bphage\b|\bNPV\b|incertae sedis|^unidentified |^unknown |^candidatus\b",
     re.IGNORECASE,
 )
 _HYBRID = re.compile(r"×|(^|\s)[xX]\s|(^|\s)\+|\bhybrids?\b|\bhybr\.|\bnotho(subsp|var|f)\b", re.IGNORECASE)
@@ -42,9 +51,15 @@ _NUMBERED = re.compile(r"(spp?|cf|aff|nr|morphotype|morphosp)[.#-]*\d+\w*", re.I
 _APART = str.maketrans({"æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D",
                         "ı": "i", "’": "'", "ʼ": "'"})  # fmt: skip
 """Letters that Unicode does not take apart into a letter and a mark."""
+_COUNTED = {
+    "2": "bi", "3": "tri", "4": "quadri", "5": "quinque", "6": "sex", "7": "septem", "8": "octo", "9": "novem", "10": "decem",
+    "11": "undecim", "12": "duodecim", "13": "tredecim", "14": "quatuordecim", "15": "quindecim", "16": "sedecim",
+    "18": "octodecim", "20": "viginti", "22": "vigintiduo", "24": "vigintiquatuor",
+}  # fmt: skip
+"""How epithets count spots."""
 _PLAIN = re.compile(r"[A-Z][a-z]+ [a-z]{2,}(?:-[a-z]{2,})?(?: [a-z]{2,})?")
-_TELLING = {*_MARKERS, *_OPEN, *_SENSU, *_PARTICLES, "hybrid", "hybrids", "hybr", "viroid", "phage", "unknown", "unidentified",
-            "candidatus", "incertae", "otu", "nov"}  # fmt: skip
+_TELLING = {*_MARKERS, *_OPEN, *_DOUBT, *_EITHER, *_BETWEEN, *_SENSU, *PARTICLES, "hybrid", "hybrids", "hybr", "viroid", "phage",
+            "unknown", "unidentified", "candidatus", "incertae", "otu", "nov"}  # fmt: skip
 """Words for which even a name of plain words is looked at closely."""
 
 
@@ -107,7 +122,7 @@ def parse(verbatim: str | None) -> Name:
     ('Xysticus', 'cf.')
     """
     verbatim = verbatim or ""
-    text = re.sub(r"(?<=\w)[’ʼ](?=\w)", "'", re.sub("[‐‑‒–—]", "-", normalise(verbatim)))
+    text = re.sub(r"(?<=\w)[’ʼ](?=\w)", "'", re.sub("[‐‑‒–—]", "-", normalise(re.sub("[†‡]", " ", verbatim))))
     if fold(text) in NULL_TOKENS:
         return Name(verbatim, problem="empty", why="The cell holds no name.")
     if plain(text):
@@ -117,10 +132,10 @@ def parse(verbatim: str | None) -> Name:
     cultivar = _CULTIVAR.search(text)
     if cultivar:
         text = text[: cultivar.start()]
-    text = _NEW_SPECIES.sub("sp.", text)
     letters = [c for c in text if c.isalpha()]
-    words = (text.capitalize() if letters and all(c.isupper() for c in letters) else text).split()
-    if len(words) > 2 and re.fullmatch(r"\([^\W\d_]+\)", words[1]) and words[2][:1].islower():
+    text = text.capitalize() if letters and all(c.isupper() for c in letters) else text
+    words = _STRICT.sub(" ", _NEW_SPECIES.sub("sp.", text)).split() or [text]
+    if len(words) > 2 and re.fullmatch(r"\([^\W\d_]+\)", words[1]) and words[2][:1].islower() and not _doubts(words[1]):
         del words[1]  # a subgenus in brackets
     elif len(words) > 3 and words[1].rstrip(".").lower() in {"subg", "subgen", "sect"} and _is_epithet(words[3]):
         del words[1:3]  # a subgenus or section by its marker
@@ -130,6 +145,8 @@ def parse(verbatim: str | None) -> Name:
         why = f"{genus!r} is no genus: a name starts with the genus, written out."
         return Name(verbatim, problem="excluded_name_type", why=why)
     genus = genus[0].upper() + genus[1:].lower()
+    if wide := _WIDE.search(" ".join(words[1:])):
+        return Name(verbatim, genus, "uninomial", qualifier=wide.group())
     name = _rest(verbatim, genus, words[1:])
     if cultivar and not name.problem and not name.qualifier:
         return replace(name, qualifier=cultivar.group().strip())
@@ -156,13 +173,22 @@ def completed(name: Name, genus: str) -> Name:
     return replace(whole, verbatim=name.verbatim) if whole.rank == "species" else name
 
 
+def is_hybrid(text: str) -> bool:
+    """Whether a name carries the sign of a hybrid or of a graft, or its word.
+
+    >>> is_hybrid("Platanus × hispanica"), is_hybrid("Viola hybrida")
+    (True, False)
+    """
+    return bool(_HYBRID.search(text))
+
+
 def _no_name(text: str) -> str:
     """Why a text cannot be the name of a species at all; "" where it may be one."""
     if _SPREADSHEET.fullmatch(text):
         return "A number, date or truth value of a spreadsheet is no name."
     if _NOT_LATIN.search(text):
         return "A virus, a sequence cluster or a placeholder is no Latin species name."
-    if _HYBRID.search(text):
+    if is_hybrid(text):
         return "A hybrid is not used as a class."
     return ""
 
@@ -173,9 +199,7 @@ def _rest(verbatim: str, genus: str, words: list[str]) -> Name:
     for place, word in enumerate(words):
         bare = word.rstrip(".").lower()
         following = words[place + 1] if place + 1 < len(words) else ""
-        if (bare in _OPEN or _NUMBERED.fullmatch(word)) and not (author and bare not in _GROUPS):
-            return Name(verbatim, genus, "uninomial", qualifier=word)
-        if (bare in _SENSU and epithets) or (word.endswith("?") and not author):
+        if _open(word, words[place + 1 :], genus, bool(epithets), bool(author)):
             return Name(verbatim, genus, "uninomial", qualifier=word)
         if bare in _MARKERS and len(epithets) == 1 and not following and not (author and bare == "f"):
             return Name(verbatim, f"{genus} {epithets[0]}", "species", qualifier=word)
@@ -185,31 +209,54 @@ def _rest(verbatim: str, genus: str, words: list[str]) -> Name:
             epithets = [*epithets[:1], word] if expect_infra else [*epithets, word]
             expect_infra = False
         elif not epithets and any(c.isdigit() for c in word) and not re.search(r"\b1[789]\d\d|\b20\d\d", word):
-            return Name(
-                verbatim, problem="excluded_name_type", why=f"{word!r} is a number or code, not a species epithet."
-            )
+            return Name(verbatim, problem="excluded_name_type", why=_coded(word))
         else:
             author.append(word)
     rank = ("uninomial", "species", "infraspecific")[len(epithets)]
     return Name(verbatim, " ".join([genus, *epithets]), rank, " ".join(author), marker=marker)
 
 
+def _open(word: str, rest: list[str], genus: str, epithets: bool, author: bool) -> bool:
+    """Whether a word behind the genus leaves the species open. rest: the words after it; epithets, author: whether any
+    came before it."""
+    bare = word.rstrip(".,;:").lower()
+    if (bare in _OPEN or _NUMBERED.fullmatch(word)) and (not author or bare in _GROUPS):
+        return True
+    if _doubts(word) or (word.startswith("?") and not author):
+        return True
+    if not epithets:
+        return word.islower() and bool(re.search(r"[^\W\d_]{2}[/|][^\W\d_]{2}", word))
+    bare = bare.strip(_BRACKETS)
+    if bare.split(".")[0] in _SENSU:
+        return True
+    epithet = rest[1:2] if rest[:1] in ([genus], [f"{genus[0]}."]) else rest[:1]
+    another = not author or (bool(epithet) and _is_epithet(epithet[0].strip(_BRACKETS + "?,")))
+    if bare in _EITHER | _BETWEEN:
+        return another or (bare in _EITHER and bare.isalpha())
+    return word.islower() and "/" in word and not author
+
+
+def _doubts(word: str) -> bool:
+    """Whether a word says of itself, bare or in brackets, that the name before or behind it is not certain."""
+    inner = word.strip(_BRACKETS + ".,;:")
+    if "?" in word and (word.endswith("?") or not inner.strip("?")):
+        return True
+    bracketed = word[:1] in tuple("([{") or word[-1:] in tuple(")]}")
+    return inner in _DOUBT or (bracketed and inner in _OPEN)
+
+
+def _coded(word: str) -> str:
+    """Why a word with digits is no epithet; old names count spots in figures, checklists in words."""
+    counted = re.fullmatch(r"(\d+)-?([^\W\d_]{3,})", word)
+    if counted and counted[1] in _COUNTED:
+        return f"Write the number of {word!r} as a word: {_COUNTED[counted[1]]}{counted[2].lower()}."
+    if counted:
+        return f"Write the number of {word!r} as a word, as septempunctata for 7-punctata."
+    return f"{word!r} is a number or code, not a species epithet."
+
+
 def _is_epithet(word: str) -> bool:
-    return bool(_EPITHET.fullmatch(word)) and word.islower() and len(word) > 1 and word not in _PARTICLES
-
-
-def surnames(author: str) -> frozenset[str]:
-    """Family names in an authorship, folded; initials, years and joining words dropped; Linnaeus under one name."""
-    text = re.sub(r"\d{4}\w?|\b[A-Z]\.(?=\s*[A-Z])|\bin\b.*", " ", author)
-    words = {re.sub(r"[^a-z]", "", fold(word)) for word in re.split(r"[\s,;()&\[\]]+|\bet\b|\bex\b", text)}
-    abbreviated = {"l": "linnaeus", "linn": "linnaeus", "linne": "linnaeus", "dc": "candolle", "f": ""}
-    return frozenset(abbreviated.get(word, word) for word in words if word not in _PARTICLES) - {""}
-
-
-def authors_differ(a: str, b: str) -> bool:
-    """True where both name somebody and nobody is in both; abbreviations count as the same (Fabr., Fabricius)."""
-    ours, theirs = surnames(a), surnames(b)
-    return bool(ours and theirs) and not any(x.startswith(y) or y.startswith(x) for x in ours for y in theirs)
+    return bool(_EPITHET.fullmatch(word)) and word.islower() and len(word) > 1 and word not in PARTICLES
 
 
 def stem(canonical: str) -> str:

@@ -69,7 +69,8 @@ def read(path: str | Path) -> list[Override]:
     for line, cells in sheets.rows(path, COLUMNS[0], COLUMNS[1:], BadOverrides, "taxonomy.overrides"):
         if absent := [name for name in COLUMNS if name not in cells]:
             raise BadOverrides(f"{path} has no column {', '.join(absent)}. Its columns are {', '.join(COLUMNS)}.")
-        cells = {name: normalise(cells[name]) for name in COLUMNS}
+        cells = {name: cells[name].strip() for name in COLUMNS}  # a key may hold an underscore: only the name is tidied
+        cells[COLUMNS[0]] = normalise(cells[COLUMNS[0]])
         where = f"{path}, line {line} ({cells['verbatimScientificName']!r})"
         if empty := [name for name in FILLED if not cells[name]]:
             raise BadOverrides(f"{where}: {', '.join(empty)} is empty. Who decided, when and why must be said.")
@@ -142,5 +143,5 @@ class Overrides:
 
 
 def _plain(hints: str) -> str:
-    """Hints without differences of blanks."""
-    return ";".join(part.strip() for part in hints.split(";") if part.strip())
+    """Hints without differences of blanks and of how accents are encoded."""
+    return ";".join(part.strip() for part in normalise(hints).split(";") if part.strip())

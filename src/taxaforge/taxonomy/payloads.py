@@ -19,6 +19,8 @@ def usable(path: str, body: object) -> bool:
             and _all_dicts(body.get("results"))
             and isinstance(body.get("endOfRecords"), bool)
             and type(body.get("count", 0)) is int
+            and all(_all_dicts(_or_none(record, "media")) for record in body["results"])
+            and _all_dicts(_or_none(body, "facets"))
         )
     return isinstance(body, (dict, list)) and not (isinstance(body, dict) and set(body) == {"message"})
 
@@ -44,7 +46,7 @@ def _is_match(body: object) -> bool:
     if not isinstance(body, dict) or not isinstance(body.get("diagnostics"), dict):
         return False
     kind, others = body["diagnostics"].get("matchType"), body["diagnostics"].get("alternatives", [])
-    if not isinstance(kind, str) or not _all_dicts(others):
+    if not _is_text(kind) or not _all_dicts(others) or not _is_number(body["diagnostics"].get("confidence", 0)):
         return False
     # No usage under a word that claims a match would read as "no such name".
     return bool(body.get("usage") or kind == "NONE") and all(map(_is_candidate, [body, *others]))
@@ -57,12 +59,36 @@ def _is_candidate(match: dict) -> bool:
         _is_usage(usage)
         and _is_usage(accepted)
         and _all_dicts(lineage)
-        and all({"key", "name", "rank"} <= entry.keys() for entry in lineage)
+        and all(_has_words(entry, ("key", "name", "rank")) for entry in lineage)
     )
 
 
 def _is_usage(usage: object) -> bool:
-    return isinstance(usage, dict) and (not usage or ("key" in usage and isinstance(usage.get("name"), str)))
+    """Whether all that is read of a usage is text: a key and a name, and more where there is more."""
+    if not isinstance(usage, dict):
+        return False
+    more = (usage[member] for member in ("canonicalName", "authorship", "rank", "status") if member in usage)
+    whole = _has_words(usage, ("key", "name")) and all(map(_is_text, more))
+    return not usage or (whole and not usage.get("canonicalName", "").isspace())
+
+
+def _has_words(record: dict, members: tuple[str, ...]) -> bool:
+    return all(_is_text(record.get(member)) and record[member].strip() for member in members)
+
+
+def _is_text(value: object) -> bool:
+    """Text that any table can hold; JSON may escape halves of a character."""
+    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _or_none(record: dict, member: str) -> object:
+    """A list that may be missing or null."""
+    value = record.get(member)
+    return [] if value is None else value
 
 
 def _all_dicts(value: object) -> bool:

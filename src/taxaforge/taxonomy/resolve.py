@@ -157,6 +157,8 @@ def _tell(found: Sequence[Outcome], review: Sequence[Mapping], species: int, whe
         for name, written in sorted(together.items())
         if len(written) > 1
     )
+    otherwise = [outcome for outcome in found if outcome.label and outcome.verdict.differing]
+    _list(f"{o.entry.name!r}: {o.species}, though classified differently: {o.verdict.differing}." for o in otherwise)
     differ = [outcome for outcome in found if outcome.label and outcome.agreement == "differ"]
     _list(f"{o.entry.name!r}: {o.species} here, {o.other.lineage['species']} in the other checklist." for o in differ)
 

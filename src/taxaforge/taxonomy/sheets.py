@@ -11,6 +11,8 @@ from pathlib import Path
 from taxaforge.errors import TaxaforgeError
 
 SEPARATORS = ",;\t"
+LONGEST_HEADER = 1_000
+"""Letters of a wrong header that are shown."""
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -33,17 +35,15 @@ def rows(
     """
     path = Path(path)
     text = _text(path, broken, setting)
-    if not text.strip():
-        raise broken(f"{path} is empty. Its first line must name the columns, one of them `{needed}`.")
-    first = re.match(r'"?sep=(.)"?\r?\n', text)  # a line that spreadsheets write and hide
+    first = re.match(r'"?sep=(.)"?(\r?\n|\r|$)', text)  # a line that spreadsheets write and hide
     body = text[first.end() :] if first else text
+    if not body.strip():
+        raise broken(f"{path} is empty. Its first line must name the columns, one of them `{needed}`.")
     separator = _separator(path, body, needed, broken)
     reader = csv.reader(io.StringIO(body, newline=""), delimiter=separator)
     spelt = {_squeeze(name): name for name in (needed, *known)}
     try:
-        header = [
-            spelt.get(_squeeze(name), name.strip()) for name in next(row for row in reader if any(map(str.strip, row)))
-        ]
+        header = [spelt.get(_squeeze(name), name.strip()) for name in next(filter(_is_filled, reader))]
         if twice := sorted({name for name in header if name and header.count(name) > 1}):
             raise broken(f"{path} has the column {twice[0]!r} twice. Delete or rename one of them.")
         for row in reader:
@@ -52,24 +52,36 @@ def rows(
                     f"{path}: line {reader.line_num + bool(first)} has more cells than the header: {row[len(header) :]}. "
                     "Put names that contain a separator (such as the comma before a year) in double quotes."
                 )
-            if any(map(str.strip, row)):
+            if _is_filled(row):
                 cells = row + [""] * (len(header) - len(row))
                 yield reader.line_num + bool(first), dict(zip(header, cells, strict=False))
     except csv.Error as error:
-        raise broken(f"{path} cannot be read as a table near line {reader.line_num}: {error}.") from None
+        why = f"{path} cannot be read as a table near line {reader.line_num + bool(first)}: {error}."
+        raise broken(f"{why} Shorten the cell, or close its quotation mark.") from None
 
 
 def _separator(path: Path, text: str, needed: str, broken: type[TaxaforgeError]) -> str:
     """The first separator by which the header has the needed column."""
-    lines = csv.reader(io.StringIO(text.lstrip("\r\n"), newline=""))
-    head = text.lstrip("\r\n").splitlines()[0]
     for separator in SEPARATORS:
-        if _squeeze(needed) in map(_squeeze, next(csv.reader([head], delimiter=separator))):
+        if _squeeze(needed) in map(_squeeze, _header(text, separator)):
             return separator
-    names = ", ".join(repr(name.strip()) for name in next(lines))
+    names = ", ".join(repr(name.strip()) for name in _header(text, ",")) or "a first line of endless text"
+    shown = names if len(names) <= LONGEST_HEADER else names[:LONGEST_HEADER] + " ..."
     raise broken(
-        f"{path} has no column `{needed}`, only {names}. Name the column so; separate by comma, semicolon or tab."
+        f"{path} has no column `{needed}`, only {shown}. Name the column so; separate by comma, semicolon or tab."
     )
+
+
+def _header(text: str, separator: str) -> list[str]:
+    """The first row with a filled cell; none where the separator leaves a cell that is too large for one."""
+    try:
+        return next(filter(_is_filled, csv.reader(io.StringIO(text, newline=""), delimiter=separator)), [])
+    except csv.Error:
+        return []
+
+
+def _is_filled(row: list[str]) -> bool:
+    return any(map(str.strip, row))
 
 
 def _squeeze(name: str) -> str:
@@ -84,6 +96,10 @@ def _text(path: Path, broken: type[TaxaforgeError], setting: str) -> str:
         raise broken(f"{path} does not exist. Set `{setting}` to your table.") from None
     except IsADirectoryError:
         raise broken(f"{path} is a folder. Set `{setting}` to a CSV file.") from None
+    except OSError as error:
+        raise broken(
+            f"{path} cannot be read ({error.strerror}). Give yourself the right to read it, or set `{setting}` to another table."
+        ) from None
     for mark, encoding in _MARKS:
         if raw.startswith(mark):
             try:

@@ -70,25 +70,34 @@ class AnswerStore:
     def __init__(self, root: str | Path):
         self.root = Path(root)
         self.index, self.lock = self.root / "index.jsonl", self.root / "index.lock"
-        self.places: dict[bytes, int] = {}  # digest of a request -> where its newest line begins
+        self.places: dict[str, dict[bytes, int]] = {}  # base -> digest of a request -> where its newest line begins
         self.read_to, self.lines = 0, 0
-        self.releases: dict[str, str] = {}  # checklist -> release of its newest answer that names one
+        self.releases: dict[tuple[str, str], str] = {}  # base, checklist -> release of its newest answer that names one
 
-    def find(self, request: str) -> Entry | None:
-        """The newest answer to a request; None where there is none. Raises: DamagedStore."""
+    def find(self, request: str, base: str | None = None) -> Entry | None:
+        """The newest answer to a request; None where there is none.
+
+        base: who must have answered; None: whoever did. Raises: DamagedStore.
+        """
         key = _digest(request)
-        if key not in self.places:
+        place = self._place(key, base)
+        if place is None:
             self._catch_up()
-        if key not in self.places:
+            place = self._place(key, base)
+        if place is None:
             return None
         with self.index.open("rb") as file:
-            file.seek(self.places[key])
+            file.seek(place)
             return self._entry(file.readline(), "")
 
-    def release(self, checklist: str) -> str | None:
-        """The newest release of a checklist that any stored answer is of."""
+    def _place(self, key: bytes, base: str | None) -> int | None:
+        asked = self.places.values() if base is None else [self.places.get(base, {})]
+        return max((places[key] for places in asked if key in places), default=None)
+
+    def release(self, checklist: str, base: str) -> str | None:
+        """The newest release of a checklist that any stored answer of this service is of."""
         self._catch_up()
-        return self.releases.get(checklist)
+        return self.releases.get((base, checklist))
 
     def path(self, sha256: str) -> Path:
         return self.root / "bodies" / sha256[:2] / sha256
@@ -148,10 +157,10 @@ class AnswerStore:
                     return
                 self.lines += 1
                 entry = self._entry(line, f", line {self.lines}")
-                self.places[_digest(entry.request)] = self.read_to
+                self.places.setdefault(entry.base, {})[_digest(entry.request)] = self.read_to
                 self.read_to += len(line)
                 if entry.release:
-                    self.releases[entry.checklist] = entry.release
+                    self.releases[entry.base, entry.checklist] = entry.release
 
     def _entry(self, line: bytes, where: str) -> Entry:
         try:

@@ -10,6 +10,9 @@ from taxaforge.taxonomy.names import NULL_TOKENS, Name, completed, fold, normali
 from taxaforge.taxonomy.schema import RANKS
 
 HINTS = RANKS[:-1]
+LONGEST = 2_000
+"""Bytes in UTF-8 of all that a question is made of; the longest names with their authors have some hundred. More fits
+into no address, and is a cell of something else."""
 COLUMNS = ("scientificNameAuthorship", "vernacularName", *HINTS)
 
 
@@ -34,11 +37,24 @@ class Entry:
 
     def parsed(self) -> Name:
         """The name in its parts; a lone epithet is joined with the row's genus, and an author of its own column counts
-        where the name carries none."""
+        where the name carries none. A name is none where its row is too long to ask for."""
+        if why := self._too_long():
+            return Name(self.name, problem="excluded_name_type", why=why)
         name = completed(parse(self.name), self.hints.get("genus", ""))
         if name.author or not self.author or name.problem:
             return name
         return replace(name, author=self.author)
+
+    def _too_long(self) -> str:
+        """Why nobody can be asked for this row; "" where it is short enough."""
+        cells = {"scientificName": self.name, "scientificNameAuthorship": self.author, **self.hints}
+        if sum(map(len, cells.values())) <= LONGEST // 4:  # letters of four bytes at most
+            return ""
+        sizes = {column: len(cell.encode("utf-8", "replace")) for column, cell in cells.items()}
+        column = max(sizes, key=sizes.get)
+        if sum(sizes.values()) <= LONGEST:
+            return ""
+        return f"Column {column} has {sizes[column]} bytes of text, more than a name can have: shorten the cell."
 
 
 def read(path: str | Path) -> list[Entry]:

@@ -14,6 +14,7 @@ import random
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,8 +25,18 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from taxaforge.errors import TaxaforgeError
 from taxaforge.taxonomy.answers import Evidence
+from taxaforge.taxonomy.failures import (
+    BadPayload,
+    GbifError,
+    NewRelease,
+    NoJson,
+    NotStored,
+    RateLimited,
+    Rejected,
+    Unavailable,
+    WrongPygbif,
+)
 from taxaforge.taxonomy.keys import CHECKLISTS, checklist_of, refuse_loose_keys
 from taxaforge.taxonomy.manners import Pacer, api_base, canonical, retry_after, user_agent
 from taxaforge.taxonomy.payloads import release_of, says_something, usable
@@ -40,34 +51,6 @@ SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 
 LONGEST_ANSWER_S, LARGEST_ANSWER = 300.0, 64 * 2**20
 """An answer that drips for longer, or grows larger in bytes, is broken off."""
-
-
-class GbifError(TaxaforgeError):
-    """No answer. This never means that there is no such name."""
-
-
-class Rejected(GbifError):
-    """4xx: asking again will not help."""
-
-
-class RateLimited(GbifError):
-    """429 outlasted every try, or the server asked for a very long wait."""
-
-
-class Unavailable(GbifError):
-    """5xx, reset or timeout outlasted every try."""
-
-
-class BadPayload(GbifError):
-    """Status 200, but not an answer."""
-
-
-class NotStored(GbifError):
-    """Offline, and nobody asked this before."""
-
-
-class WrongPygbif(TaxaforgeError):
-    """Another pygbif than the one this code was written for."""
 
 
 @functools.cache
@@ -101,8 +84,9 @@ class Transport:
     base: scheme and host instead of pygbif's fixed one. agent: the User-Agent. timeout_s: longest silence
     of the server. tries: attempts a request, the first included. sleep: waits, given seconds. pace: called
     before every attempt. store: answers of before, and where new ones go. reuse_days: how old one of before
-    may be. offline: only the store answers, at any age. last: evidence of the answer handed out last.
-    One thread, one connection that is kept open; asks one thing at a time.
+    may be. offline: only the store answers, at any age, whoever was asked. last: evidence of the answer handed
+    out last. One thread, one connection that is kept open; asks one thing at a time.
+    All answers of a session to name questions are of one release, where the service tells it; see NewRelease.
     """
 
     __version__ = requests.__version__
@@ -127,6 +111,7 @@ class Transport:
         self.session = requests.Session()
         self.jitter = random.Random()  # so that many clients do not come back at once; no result depends on it
         self.releases: dict[str, str | None] = {}  # checklist -> release, asked in this session
+        self.given: defaultdict[str, set[str | None]] = defaultdict(set)  # checklist -> of answers out of the store
         self.last: Evidence | None = None
 
     def close(self) -> None:
@@ -147,7 +132,7 @@ class Transport:
                 f"{request_of(path, query)} is not among the answers in {self.store.root if self.store is not None else 'no store'}, and nobody "
                 "may be asked. Run once with `taxonomy: {offline: false}`, or bring the store (`network.store`) of such a run here."
             )
-        release = self.release(checklist) if path.endswith("/species/match") else None
+        release = self.release(checklist) if _has_release(path) else None
         content, body, tries = self._ask(path, query)
         digest = hashlib.sha256(content).hexdigest()
         at = self.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -157,7 +142,10 @@ class Transport:
         return self._hand_out(entry, content, body)
 
     def release(self, checklist: str) -> str | None:
-        """Release of a checklist's name index, asked once a session; None where the service does not tell."""
+        """Release of a checklist's name index, asked once a session; None where the service does not tell.
+
+        Raises: NewRelease where answers of another one were handed out before it was asked.
+        """
         if checklist not in self.releases:
             query = canonical({"checklistKey": CHECKLISTS.get(checklist)})
             try:
@@ -165,34 +153,47 @@ class Transport:
             except GbifError as error:
                 self.releases[checklist] = None
                 print(f"note: the release of {checklist or 'the checklist'} is unknown. {error}", file=sys.stderr)
+            told = self.releases[checklist]
+            if told and self.given[checklist] - {told}:
+                raise NewRelease(
+                    f"{self.base} has release {told!r} of {checklist or 'the checklist'} now, and stored answers of another one were "
+                    "used before that was known. Run again."
+                )
         return self.releases[checklist]
 
     def _stored(self, path: str, query: str, checklist: str) -> Received | None:
-        """An answer of before that may still be given."""
-        entry = self.store.find(request_of(path, query)) if self.store is not None else None
-        if entry is None or not (self.offline or self._is_fresh(entry)):
+        """An answer of before that may still be given: of the same service, or offline of any, the same preferred."""
+        if self.store is None:
             return None
-        content = self.store.body(entry)
-        if content is None:
-            return None
-        body = json.loads(content)
-        if not usable(path, body):
-            return None
-        return self._hand_out(entry, content, body)
+        for base in (self.base, None) if self.offline else (self.base,):
+            entry = self.store.find(request_of(path, query), base)
+            if entry is None or not (self.offline or self._is_fresh(entry)):
+                continue
+            content = self.store.body(entry)
+            if content is not None and usable(path, body := json.loads(content)):
+                if _has_release(path):
+                    self.given[checklist].add(entry.release)
+                return self._hand_out(entry, content, body)
+        return None
 
     def _is_fresh(self, entry: Entry) -> bool:
         """Young enough, and of the release that the service has now, as far as anybody knows.
 
         Nobody is asked for the release while the store speaks with one voice; only an answer of another
-        release than its newest one is a reason to ask.
+        release than its newest one is a reason to ask. Where the service does not tell, all are of one.
         """
         if self.now() - datetime.fromisoformat(entry.retrievedAt) > self.reuse:
             return False
-        if not entry.path.endswith("/species/match"):
+        if not _has_release(entry.path):
             return True
-        if entry.checklist not in self.releases and entry.release == self.store.release(entry.checklist):
-            return True
-        return self.release(entry.checklist) in {None, entry.release}
+        if entry.checklist not in self.releases:
+            voices = self.given[entry.checklist] or {self.store.release(entry.checklist, self.base)}
+            if voices == {entry.release}:
+                return True
+        told = self.release(entry.checklist)
+        if told:
+            return entry.release == told
+        return len({*self.given[entry.checklist], entry.release} - {None}) <= 1
 
     def _hand_out(self, entry: Entry, content: bytes, body: object) -> Received:
         self.last = Evidence(
@@ -238,7 +239,7 @@ class Transport:
         try:
             body = json.loads(content)
         except (ValueError, RecursionError) as error:  # maintenance page, cut body
-            raise _Again(BadPayload(f"{where} answered {status} with something that is not JSON.")) from error
+            raise _Again(NoJson(f"{where} answered {status} with something that is not JSON.")) from error
         if status != 200 or not usable(path, body):
             raise BadPayload(f"{where} answered {status} with something that is no answer: {text}")
         return content, body
@@ -249,6 +250,11 @@ class _Again(Exception):
 
     def __init__(self, failure: GbifError, wait: float | None = None):
         self.failure, self.wait = failure, wait
+
+
+def _has_release(path: str) -> bool:
+    """Whether answers of an endpoint are of a release of a checklist's name index."""
+    return path.endswith("/species/match")
 
 
 def _read(response: requests.Response) -> bytes:

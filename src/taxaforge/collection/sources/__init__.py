@@ -33,6 +33,7 @@ class Candidate:
     decimalLatitude: float | None = None
     decimalLongitude: float | None = None
     coordinateUncertaintyInMeters: float | None = None
+    informationWithheld: str | None = None
     license: str | None = None
     licenseVerbatimMedia: str | None = None
     licenseVerbatimRecord: str | None = None

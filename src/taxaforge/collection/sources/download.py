@@ -8,7 +8,9 @@ that were checked are connected to.
 import ipaddress
 import re
 import socket
+import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.cookiejar import DefaultCookiePolicy
@@ -38,6 +40,9 @@ PATIENCE = 4
 
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 """Where networks without IPv4 find the hosts of the old internet; the last 32 bits are the address meant."""
+
+PROTOCOL_ASSIGNMENTS = ipaddress.ip_network("192.0.0.0/24")
+"""Not the open internet, though Python takes parts of it for that."""
 
 LONGEST_ADDRESS = 4096
 LONGEST_CONNECT_S = 5.0
@@ -75,6 +80,8 @@ def is_public(address: str) -> bool:
     if found.version == 6:
         translated = ipaddress.IPv4Address(found.packed[-4:]) if found in NAT64 else None
         found = found.ipv4_mapped or found.sixtofour or translated or found
+    if (found.version == 6 and found.is_site_local) or found in PROTOCOL_ASSIGNMENTS:
+        return False
     return found.is_global and not found.is_multicast and not found.is_reserved
 
 
@@ -104,28 +111,68 @@ class _Pinned:
         raise urllib3.exceptions.NewConnectionError(self, str(failure))
 
 
-class _PinnedHTTP(_Pinned, urllib3.connection.HTTPConnection):
+class _Patient:
+    """Headers have an end, too: a host that drips them byte by byte would hold a thread for ever."""
+
+    def getresponse(self):
+        late = threading.Event()
+
+        def cut() -> None:
+            late.set()
+            with suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
+
+        watch = threading.Timer(PATIENCE * self.timeout, cut)
+        watch.daemon = True
+        watch.start()
+        try:
+            response = super().getresponse()
+        except Exception as error:
+            if late.is_set():
+                raise TimeoutError(SLOW_HEADERS) from error
+            raise
+        finally:
+            watch.cancel()
+        if late.is_set():  # cut in the middle, what came looked like all headers
+            raise TimeoutError(SLOW_HEADERS)
+        return response
+
+
+SLOW_HEADERS = "the headers took too long"
+
+
+class _HTTP(_Patient, urllib3.connection.HTTPConnection):
     pass
 
 
-class _PinnedHTTPS(_Pinned, urllib3.connection.HTTPSConnection):
+class _HTTPS(_Patient, urllib3.connection.HTTPSConnection):
     pass
 
 
-class _HTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _PinnedHTTP
+class _PinnedHTTP(_Pinned, _HTTP):
+    pass
 
 
-class _HTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _PinnedHTTPS
+class _PinnedHTTPS(_Pinned, _HTTPS):
+    pass
 
 
-class _Checking(HTTPAdapter):
-    """Connects to public addresses only. A proxy of the environment looks names up itself and must guard itself."""
+def _pools(http: type, https: type) -> dict[str, type]:
+    plain = type("HTTPPool", (urllib3.HTTPConnectionPool,), {"ConnectionCls": http})
+    return {"http": plain, "https": type("HTTPSPool", (urllib3.HTTPSConnectionPool,), {"ConnectionCls": https})}
+
+
+class _Careful(HTTPAdapter):
+    """Connects to public addresses only, unless private ones are allowed. A proxy of the environment looks names up
+    itself and must guard itself."""
+
+    def __init__(self, private: bool):
+        self.pools = _pools(_HTTP, _HTTPS) if private else _pools(_PinnedHTTP, _PinnedHTTPS)
+        super().__init__()
 
     def init_poolmanager(self, *args, **options) -> None:
         super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        self.poolmanager.pool_classes_by_scheme = self.pools
 
 
 def open_session(agent: str, private: bool = False) -> requests.Session:
@@ -133,9 +180,8 @@ def open_session(agent: str, private: bool = False) -> requests.Session:
     session = requests.Session()
     session.headers.update({"User-Agent": agent, "Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"})
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-    if not private:
-        session.mount("http://", _Checking())
-        session.mount("https://", _Checking())
+    session.mount("http://", _Careful(private))
+    session.mount("https://", _Careful(private))
     return session
 
 

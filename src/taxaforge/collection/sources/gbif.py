@@ -4,6 +4,8 @@ Every picture that was looked at ends as one row: kept, or with the one reason a
 known before anything is fetched (`judge`), or from the observer's share (lanes), or from the fetch (download).
 """
 
+import hashlib
+import json
 import os
 import re
 from collections import Counter
@@ -70,11 +72,14 @@ def candidates(
     filters, way, wanted = filters_of(cfg), way_of(cfg, len(keys)), cfg["images_per_species"]
     media = Media(Path(network["store"]) / "media", job)
     service = installed(open_service(network)) if way == "search" else nullcontext()
-    with Fetcher(media, network) as fetcher, service:
+    manners = {**network, "allow_private_hosts": cfg["allow_private_hosts"]}
+    with Fetcher(media, manners) as fetcher, service:
         if way == "search":
             found = ((one, searched(one, key, filters, wanted, seed, media)) for one, key in sorted(keys.items()))
         else:
-            archive = _archive(way, keys, taxonomy["checklist"], cfg, filters, network, job)
+            archive = (
+                Path(cfg["archive"]) if way == "archive" else _download(keys, taxonomy["checklist"], cfg, network, job)
+            )
             found = _listed(archive, keys, wanted, seed)
         lanes = (
             Lane(species, _judged(items, species, keys[species], cfg, filters), wanted, cfg["images_per_observer"])
@@ -90,11 +95,13 @@ def finish(network: Mapping, job: str) -> None:
         Media(Path(network["store"]) / "media", job).finish()
 
 
-def origin(cfg: Mapping, species: int, network: Mapping, job: str) -> dict:
+def origin(classes: Sequence[Mapping], cfg: Mapping, taxonomy: Mapping, network: Mapping) -> dict:
     """How the occurrences were had: {"via": search, download or archive, "doi": of a download}."""
-    way = way_of(cfg, species)
-    record = _downloads(network, job) / "download.json"
-    return {"via": way, "doi": read_json(record).get("doi") if way == "download" and record.exists() else None}
+    way, doi = way_of(cfg, len(classes)), None
+    if way == "download":
+        keys = {record["species"]: _key(record, taxonomy["checklist"]) for record in classes}
+        doi = read_json(_folder(keys, taxonomy["checklist"], cfg, network) / "download.json").get("doi")
+    return {"via": way, "doi": doi}
 
 
 def way_of(cfg: Mapping, species: int) -> str:
@@ -168,6 +175,7 @@ def judge(item: Item, species: str, key: TaxonKey, cfg: Mapping, filters: Mappin
         decimalLatitude=_number(record.get("decimalLatitude")),
         decimalLongitude=_number(record.get("decimalLongitude")),
         coordinateUncertaintyInMeters=_number(record.get("coordinateUncertaintyInMeters")),
+        informationWithheld=_text(record.get("informationWithheld") or record.get("dataGeneralizations")),
         license=licence,
         licenseVerbatimMedia=_text(media.get("license")),
         licenseVerbatimRecord=_text(record.get("license")),
@@ -206,18 +214,19 @@ def _counted(found: Iterable[Candidate], keys: Iterable[str], wanted: int) -> It
         print(f"{fewer} of {len(had)} species have fewer pictures that may be used than the {wanted} asked")
 
 
-def _archive(
-    way: str, keys: Mapping[str, TaxonKey], checklist: str, cfg: Mapping, filters: Mapping, network: Mapping, job: str
-) -> Path:
-    if way == "archive":
-        return Path(cfg["archive"])
+def _download(keys: Mapping[str, TaxonKey], checklist: str, cfg: Mapping, network: Mapping, job: str) -> Path:
     from taxaforge.collection.sources.gbif_download import request_archive
 
-    return request_archive(keys, checklist, filters, network, _downloads(network, job), job)
+    folder = _folder(keys, checklist, cfg, network)
+    return request_archive(keys, checklist, filters_of(cfg), network, folder, job)
 
 
-def _downloads(network: Mapping, job: str) -> Path:
-    return Path(network["store"]) / "downloads" / (job or "unnamed")
+def _folder(keys: Mapping[str, TaxonKey], checklist: str, cfg: Mapping, network: Mapping) -> Path:
+    """Where a download lies: a folder for each request, so that another job with the same one finds it."""
+    from taxaforge.collection.sources.gbif_download import request_body
+
+    request = json.dumps(request_body(keys, checklist, filters_of(cfg)), sort_keys=True)
+    return Path(network["store"]) / "downloads" / hashlib.sha256(request.encode()).hexdigest()[:16]
 
 
 def _listed(

@@ -203,7 +203,10 @@ def _described(zipped: zipfile.ZipFile) -> tuple[_Table, _Table]:
     tables = {}
     for kind in ("core", "extension"):
         for element in root.iterfind(f"{{*}}{kind}"):
-            table = _table(element, where, TERMS if kind == "core" else MEDIA)
+            try:
+                table = _table(element, where, TERMS if kind == "core" else MEDIA)
+            except ValueError as error:  # a place that is no number
+                raise BrokenArchive(f"{where}: meta.xml cannot be read ({error}). {_REMEDY}") from None
             # The publisher's own words, if they were asked for, lie in verbatim.txt and verbatim/.
             if not table.name.startswith("verbatim"):
                 tables.setdefault((kind, element.get("rowType")), table)

@@ -69,8 +69,8 @@ def request_archive(
         return _checked(folder, held)
     if network["offline"]:
         raise NotStored(
-            f"The download from GBIF is not in {folder}, and nobody may be asked. Run once with `taxonomy: {offline: false}`, "
-            "or bring a Darwin Core archive and name it in `collection.gbif.archive`."
+            f"The download from GBIF is not in {folder}, and nobody may be asked. "
+            "Run once with `taxonomy: {offline: false}`, or bring a Darwin Core archive and name it in `collection.gbif.archive`."
         )
     service = Service(network, sleep)
     if held is None:

@@ -18,7 +18,16 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from taxaforge.collection.media import Media, Outcome
-from taxaforge.collection.sources.download import PASSING, SILENT, TRANSIENT, Reply, ask, open_session, reachable
+from taxaforge.collection.sources.download import (
+    LONGEST_CONNECT_S,
+    PASSING,
+    SILENT,
+    TRANSIENT,
+    Reply,
+    ask,
+    open_session,
+    reachable,
+)
 from taxaforge.taxonomy.transport import LONGEST_WAIT_S, NotStored, Unavailable, api_base, user_agent
 
 MOST_REDIRECTS = 5
@@ -55,7 +64,7 @@ class Fetcher:
 
     Args:
         media: where outcomes are found and kept.
-        network: section network, with "offline".
+        network: section network, with "offline" and "allow_private_hosts".
     """
 
     def __init__(self, media: Media, network: Mapping):
@@ -70,6 +79,7 @@ class Fetcher:
         self.failure: BaseException | None = None
         self.pending, self.closed = 0, False
         self.threads: list[threading.Thread] = []
+        self.spoke = self.base  # the host that said something last
         self.probing, self.probed = threading.Lock(), float("-inf")
 
     def __enter__(self) -> "Fetcher":
@@ -158,7 +168,7 @@ class Fetcher:
         with self.changed:
             host.active -= 1
             if reply.answered:
-                host.silent_since = None
+                host.silent_since, self.spoke = None, _host_of(task.at)
             elif host.silent_since is None:
                 host.silent_since = task.began
             if reply.location and not error:
@@ -176,7 +186,7 @@ class Fetcher:
                     self._queue(replace(task, at=task.url, hops=0), pause)
                     return
             self.changed.notify_all()
-        if error in SILENT:
+        if error in SILENT and not reply.answered:
             self._doubt(task)
         outcome = self._keep(task, reply, error)
         with self.changed:
@@ -202,7 +212,8 @@ class Fetcher:
         with self.probing:
             if self.probed > task.began:
                 return
-            if not any(reachable(self.base, min(5.0, self.network["timeout_s"])) for _ in range(3)):
+            longest_s = min(LONGEST_CONNECT_S, self.network["timeout_s"])
+            if not any(reachable(host, longest_s) for host in (self.base, self.spoke) * 2):
                 raise Unavailable(
                     f"Neither {_host_of(task.at)} nor {self.base} takes a connection: the network is down. "
                     "What was fetched is kept; run again later."

@@ -6,11 +6,11 @@ more than could all succeed and still be wanted, so it fetches exactly what that
 nothing in advance, and the result cannot depend on which answer comes first.
 """
 
-import unicodedata
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import asdict, replace
 
+from taxaforge.collection.caps import shares
 from taxaforge.collection.media import Outcome
 from taxaforge.collection.sources import Candidate
 from taxaforge.collection.sources.hosts import Fetcher
@@ -30,10 +30,12 @@ class Lane:
         self.species, self.pictures, self.wanted, self.per_observer = species, _once(pictures), wanted, per_observer
         self.looked: list[Candidate] = []
         self.places: dict[str, int] = {}  # address under way -> place in looked
+        self.first: dict[str, int] = {}  # address -> place in looked where it came first
+        self.again: list[tuple[int, int]] = []  # places of an address that came again, and of its first
         # observer -> places held back: whether that observer has given enough depends on what is under way
-        self.held: defaultdict[str, deque[int]] = defaultdict(deque)
-        self.kept: Counter[str] = Counter()
-        self.under_way: Counter[str] = Counter()
+        self.held: defaultdict[Hashable, deque[int]] = defaultdict(deque)
+        self.kept: Counter[Hashable] = Counter()
+        self.under_way: Counter[Hashable] = Counter()
         self.exhausted = False
 
     @property
@@ -49,8 +51,12 @@ class Lane:
                 self.exhausted = True
                 return
             self.looked.append(found)
-            if not found.errorCode:
-                self.held[observer_of(found)].append(len(self.looked) - 1)
+            place = len(self.looked) - 1
+            first = self.first.setdefault(found.identifier, place)
+            if first != place:  # of a second occurrence: fetched once, and both are told
+                self.again.append((place, first))
+            elif not found.errorCode:
+                self.held[observer_of(found)].append(place)
                 self._release(observer_of(found), ask)
 
     def settle(self, outcome: Outcome, content, ask: Callable[[str], None]) -> None:
@@ -62,7 +68,15 @@ class Lane:
         self.kept[observer] += not outcome.errorCode
         self._release(observer, ask)
 
-    def _release(self, observer: str, ask: Callable[[str], None]) -> None:
+    def rows(self) -> Iterator[Candidate]:
+        """Everything that was looked at, once the lane is done."""
+        for place, first in self.again:
+            if not self.looked[place].errorCode:
+                outcome = self.looked[first]
+                self.looked[place] = replace(self.looked[place], content=outcome.content, errorCode=outcome.errorCode)
+        return iter(self.looked)
+
+    def _release(self, observer: Hashable, ask: Callable[[str], None]) -> None:
         """Asks for the pictures of an observer that are held back, as far as they can be wanted, or gives them up."""
         held = self.held[observer]
         while held:
@@ -80,11 +94,9 @@ class Lane:
         del self.held[observer]
 
 
-def observer_of(found: Candidate) -> str:
-    """Whose picture it is; the pictures of one occurrence belong together where nobody is named."""
-    if found.recordedByID or found.recordedBy:
-        return " ".join(unicodedata.normalize("NFKC", found.recordedByID or found.recordedBy).casefold().split())
-    return f"occurrence {found.gbifID or found.occurrenceID or found.identifier}"
+def observer_of(found: Candidate) -> Hashable:
+    """Whose picture it is: its first observer's; the pictures of one occurrence belong together where nobody is known."""
+    return shares(asdict(found))[0]
 
 
 def gather(
@@ -115,7 +127,7 @@ def gather(
                 open_.append(lane)
                 lane.advance(asker(lane))
         while open_ and open_[0].done:
-            yield from open_.pop(0).looked
+            yield from open_.pop(0).rows()
         if waiting:
             outcome = fetcher.next()
             content = media_path(outcome.sha256) if outcome.sha256 else None
@@ -125,9 +137,9 @@ def gather(
 
 
 def _once(pictures: Iterator[Candidate]) -> Iterator[Candidate]:
-    """Without pictures that came before: one address may serve two occurrences, a page may shift while it is read."""
+    """Without entries that came before: a page may shift while it is read. One address of two occurrences is two."""
     seen = set()
     for found in pictures:
-        if found.identifier not in seen:
-            seen.add(found.identifier)
+        if (found.identifier, found.gbifID) not in seen:
+            seen.add((found.identifier, found.gbifID))
             yield found

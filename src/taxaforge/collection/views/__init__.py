@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from taxaforge import tables
-from taxaforge.collection.attribution import ATTRIBUTION, attributions
-from taxaforge.collection.card import licences
+from taxaforge.collection.attribution import ATTRIBUTION, attributions, licence_name, licences_of
+from taxaforge.collection.card import licences as terms
 from taxaforge.collection.manifest import NotPublishable, published
 from taxaforge.collection.schema import SPLIT_NAMES
 from taxaforge.errors import TaxaforgeError
@@ -59,6 +59,7 @@ def export(
     splits: str | Path,
     images: str | Path,
     classes: str | Path,
+    licences: Sequence[str],
     out: str | Path,
     log: Callable = lambda step, values: None,
 ) -> None:
@@ -69,16 +70,21 @@ def export(
         metadata, splits: the tables of `curate` and `split`.
         images: directory of the pictures; file names are relative to its parent.
         classes: classes.json; position = label.
+        licences: ids under which a picture may be published; no other picture is in a view, or is opened.
         out: folder; what stood there is replaced once the view is complete.
         log: receives images_exported.
-    Raises: TaxaforgeError for an unknown view; NotPublishable where a picture is missing or stands twice.
+    Raises: TaxaforgeError for an unknown view; NotPublishable where a picture is missing or stands twice, or where
+        there is none to publish.
     """
     from taxaforge.collection.views import coco, imagefolder, webdataset
 
     writers: dict[str, Writer] = {"imagefolder": imagefolder.write, "coco": coco.write, "webdataset": webdataset.write}
     if view not in writers:
         raise TaxaforgeError(f"There is no view {view!r}. Use {', '.join(writers)}.")
-    pictures = pictures_of(published(metadata, splits, classes), Path(images).parent)
+    rows, withheld = published(metadata, splits, classes, licences)
+    pictures = pictures_of(rows, Path(images).parent)
+    if not pictures:
+        raise NotPublishable(_nothing(withheld, licences))
     with atomic(out) as folder:
         folder.mkdir()
         progress = Progress(f"writing {view}", len(pictures), "images")
@@ -88,6 +94,20 @@ def export(
         tables.write(ATTRIBUTION, rows, folder / "ATTRIBUTION.csv")
         _finish_readme(folder / "README.md", [picture.row for picture in pictures])
     log(None, {"images_exported": len(pictures)})
+
+
+def _nothing(withheld: Sequence[Mapping], licences: Sequence[str]) -> str:
+    counts = ", ".join(f"{licence_name(licence)}: {count}" for licence, count in licences_of(withheld))
+    why = (
+        f"{len(withheld)} are under a licence that may not be published ({counts})"
+        if withheld
+        else "none is in a split"
+    )
+    return (
+        f"There is nothing to publish: of the pictures {why}. State licences in column `license` of the table of your "
+        "photographs, or list those that may be published in collection.publish. Allowed at present: "
+        f"{', '.join(licences) or 'none'}."
+    )
 
 
 def pictures_of(rows: Sequence[dict], base: Path) -> list[Picture]:
@@ -106,7 +126,7 @@ def pictures_of(rows: Sequence[dict], base: Path) -> list[Picture]:
 def _finish_readme(readme: Path, rows: Sequence[Mapping]) -> None:
     """What holds in every layout: the terms, and that drawings are drawings."""
     drawn = [DRAWN] if any(row["source"] == "simulated" for row in rows) else []
-    readme.write_text("\n\n".join([readme.read_text("utf-8").rstrip(), *drawn, licences(rows)]) + "\n", "utf-8")
+    readme.write_text("\n\n".join([readme.read_text("utf-8").rstrip(), *drawn, terms(rows)]) + "\n", "utf-8")
 
 
 def folder_of(label: int, taxon: Mapping) -> str:

@@ -203,7 +203,7 @@ class Reading:
             canonical=taxon.canonical,
             author=taxon.author,
             rank=taxon.rank,
-            status=taxon.status,
+            status="HYBRID" if accepted and accepted.status == "HYBRID" else taxon.status,
             lineage={rank: intern(lineage[rank]) for rank in RANKS if rank in lineage},
             species_key=f"{CHECKLIST}:{species_id}" if species_id else "",
         )

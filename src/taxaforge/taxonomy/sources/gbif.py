@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from taxaforge.taxonomy.answers import Answer, Evidence, Usage
+from taxaforge.taxonomy.hints import spoken
 from taxaforge.taxonomy.judge import relation
 from taxaforge.taxonomy.keys import CHECKLISTS
-from taxaforge.taxonomy.names import NULL_TOKENS, Name, fold, normalise
+from taxaforge.taxonomy.names import NULL_TOKENS, Name, fold, is_hybrid, normalise
 from taxaforge.taxonomy.schema import RANKS
 from taxaforge.taxonomy.transport import open_service, speaking
 
@@ -52,11 +53,14 @@ def session(checklist: str, network: Mapping) -> Iterator[Ask]:
 
 def _together(answers: Sequence[Answer], evidence: Sequence[Evidence]) -> Answer:
     """The answer to the full question, and beside it every other candidate of it and of the questions after it."""
-    best, others = answers[0].best, {}
+    first, others = answers[0], {}
     for usage in (usage for answer in answers for usage in answer.usages):
-        if best is None or usage.key != best.key:
+        if first.best is None or usage.key != first.best.key:
             others.setdefault(usage.key, usage)
-    return Answer(best, tuple(others.values()), answers[0].match_type, answers[0].confidence, evidence=tuple(evidence))
+    bests = tuple(others[key] for key in dict.fromkeys(a.best.key for a in answers[1:] if a.best) if key in others)
+    return Answer(
+        first.best, tuple(others.values()), first.match_type, first.confidence, evidence=tuple(evidence), bests=bests
+    )
 
 
 def questions(name: Name, hints: Mapping[str, str]) -> list[dict[str, str]]:
@@ -68,7 +72,8 @@ def questions(name: Name, hints: Mapping[str, str]) -> list[dict[str, str]]:
         raise ValueError(f"{name.verbatim!r} is nothing to ask for")
     bare = {"scientificName": _spelt(name)}
     signed = bare | ({"scientificNameAuthorship": name.author} if name.author and not name.qualifier else {})
-    given = {rank: normalise(hints[rank]) for rank in HINTS if rank in hints}
+    said = spoken(hints)
+    given = {rank: normalise(said[rank]) for rank in HINTS if rank in said}
     placed = {_parameter(rank): value for rank, value in given.items() if fold(value) not in NULL_TOKENS}
     asked = []
     for question in (signed | placed, signed, bare):
@@ -98,7 +103,8 @@ def read_usage(match: dict, checklist: str) -> Usage | None:
     """The matched name of an answer or of one of its alternatives; None for no match.
 
     The lineage belongs to the accepted taxon. Its SPECIES entry is the label; where the list stops
-    above it, an accepted species stands for itself.
+    above it, an accepted species stands for itself. A hybrid, and a synonym of one, has status HYBRID whatever
+    the service says: its canonical name does not show the sign.
     """
     usage = match.get("usage")
     if not usage:
@@ -107,12 +113,13 @@ def read_usage(match: dict, checklist: str) -> Usage | None:
     standing = match.get("acceptedUsage") or usage
     if standing.get("rank") == "SPECIES":
         named.setdefault("species", (_canonical(standing), standing["key"]))
+    hybrid = any(is_hybrid(name) for name in (usage["name"], standing["name"], named.get("species", ("",))[0]))
     return Usage(
         key=f"{checklist}:{usage['key']}",
         canonical=_canonical(usage),
         author=usage.get("authorship", ""),
         rank=usage.get("rank", "unranked").lower(),
-        status=usage.get("status", "UNKNOWN"),
+        status="HYBRID" if hybrid else usage.get("status", "UNKNOWN"),
         lineage={rank: named[rank][0] for rank in RANKS if rank in named},
         species_key=f"{checklist}:{named['species'][1]}" if "species" in named else "",
     )

@@ -50,9 +50,9 @@ class Lookup:
 
 
 def answered(found: Iterable[Usage], match_type: str, similar: tuple[str, ...] = ()) -> Answer:
-    """The smallest key as the best, so that the order of a table decides nothing."""
+    """The smallest key as the best, so that the order of a table decides nothing; the others are as good."""
     best, *others = sorted(found, key=lambda usage: usage.key)
-    return Answer(best, tuple(others), match_type, similar=similar)
+    return Answer(best, rest := tuple(others), match_type, similar=similar, bests=rest)
 
 
 def above(usages: Iterable[Usage]) -> Iterator[Usage]:

@@ -57,10 +57,15 @@ def _rows(path: Path) -> Iterator[tuple[int, dict]]:
         raise BadSnapshot(f"{path} does not exist. Set `taxonomy.snapshot` to an offline taxonomy.") from None
     except IsADirectoryError:
         raise BadSnapshot(f"{path} is a folder. Set `taxonomy.snapshot` to a CSV file.") from None
+    except OSError as error:
+        raise BadSnapshot(
+            f"{path} cannot be read ({error.strerror}). Give yourself the right to read it, or set `taxonomy.snapshot` to another."
+        ) from None
     except UnicodeDecodeError:
         raise BadSnapshot(f"{path} is not UTF-8. Save it again as `CSV UTF-8`.") from None
     except csv.Error as error:
-        raise BadSnapshot(f"{path} cannot be read as CSV near line {reader.line_num}: {error}.") from None
+        why = f"{path} cannot be read as CSV near line {reader.line_num}: {error}."
+        raise BadSnapshot(f"{why} Shorten the cell, or close its quotation mark.") from None
 
 
 def _usage(path: Path, number: int, row: dict, accepted: dict) -> Usage:
