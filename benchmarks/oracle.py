@@ -1,10 +1,10 @@
 """What GBIF's own regression queries get from the service, and what our judge makes of each answer.
 
-    python benchmarks/oracle.py --shared ../shared > oracle.md
+    python benchmarks/oracle.py --shared ../shared
 
 Asks the replica of GBIF in --shared, or the service at --base, the queries of match_oracle_dev.jsonl as the resolver would.
-Prints Markdown: how many expectations are met, each that is not, and each row where our label is not simply the
-species that the service answered.
+Writes its section of docs/benchmarks.md anew and leaves the others: how many expectations are met, each that is not, and
+each row where our label is not simply the species that the service answered.
 """
 
 import argparse
@@ -19,13 +19,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from rules import HEAD, PAGE, ROOT, commit_of, put
 from taxaforge.taxonomy.answers import Answer, Usage
 from taxaforge.taxonomy.judge import Verdict, judge
 from taxaforge.taxonomy.names import Name, parse
 from taxaforge.taxonomy.schema import POLICY, RANKS
 from taxaforge.taxonomy.sources import gbif
 
-ROOT = Path(__file__).parents[1]
+TITLE = "Queries of GBIF's own regression suite"
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def report(found: list[Row]) -> str:
     ]  # fmt: skip
     return "\n\n".join(
         [
-            f"{len(found)} queries; the service gives the expected key for {len(met)} as written, and for {len(ours)} as the resolver "
+            f"The part of the suite that was to be had (gbif/matching-ws @785318d), answered by the replica. {len(found)} queries; the service gives the expected key for {len(met)} as written, and for {len(ours)} as the resolver "
             f"puts them. In {len(differing)} our label is not the service's species: it is another one in "
             f"{sum(row.verdict.labelled(POLICY) for row in differing)}, and in the others there is none and a person decides.",
             "### Expected key not given",
@@ -139,8 +140,14 @@ if __name__ == "__main__":
     parser.add_argument("--shared", type=Path, default=Path(os.environ.get("TAXAFORGE_SHARED", ROOT.parent / "shared")))
     parser.add_argument("--base", default="", help="ask this service instead of the replica")
     parser.add_argument("--contact", default="", help="sent in the User-Agent")
+    parser.add_argument("--page", type=Path, default=PAGE, help="where the section goes")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as store, service(given.shared, given.base):
         network = {"contact": given.contact, "timeout_s": 30.0, "tries": 6, "reuse_days": 30.0, "offline": False, "store": store,
                    "requests_per_second": 10.0 if given.base else 1000.0}  # fmt: skip
-        print(report(list(rows(given.shared / "gbif/match_oracle_dev.jsonl", network))))
+        text = report(list(rows(given.shared / "gbif/match_oracle_dev.jsonl", network)))
+    command = (
+        f"`python benchmarks/oracle.py{f' --base {given.base}' * bool(given.base)}` at {commit_of(ROOT / 'results')}."
+    )
+    put(given.page, HEAD, TITLE, f"## {TITLE}\n\n{command} {text}\n")
+    print(text)
