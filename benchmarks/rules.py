@@ -67,11 +67,12 @@ def section(results: Path, title: str, wall: float, command: str) -> str:
 
 
 def put(path: Path, head: str, title: str, text: str) -> None:
-    """Replaces the section of this title on a page, or adds it at the end; words after its last table go with it."""
+    """Replaces the section of this title where it stands on a page, or adds it at the end; words after its last table go with it."""
     page = path.read_text("utf-8") if path.exists() else head
     head, *sections = re.split(r"(?m)^(?=## )", page)
-    sections = [one for one in sections if one.splitlines()[0] != f"## {title}"]
-    path.write_text("\n".join([head.rstrip() + "\n", *(one.rstrip() + "\n" for one in [*sections, text])]), "utf-8")
+    place = next((i for i, one in enumerate(sections) if one.splitlines()[0] == f"## {title}"), len(sections))
+    sections[place : place + 1] = [text]
+    path.write_text("\n".join([head.rstrip() + "\n", *(one.rstrip() + "\n" for one in sections)]), "utf-8")
 
 
 if __name__ == "__main__":
