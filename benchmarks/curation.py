@@ -305,7 +305,7 @@ if __name__ == "__main__":
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--workers", type=int, default=2, help="processes, for both sides")
     parser.add_argument("--units", nargs="+", default=["event", "observer"], help="units of the split to time")
-    parser.add_argument("--bits", type=int, nargs="+", default=[20, 32], help="near_duplicate_bits; the first is split")
+    parser.add_argument("--bits", type=int, nargs="+", default=[28, 20], help="near_duplicate_bits; the first is split")
     parser.add_argument("--methods", nargs="+", default=["DHash", "PHash"], help="hashes of imagededup")
     parser.add_argument(
         "--peer-up-to", type=int, default=100_000, help="most images given to imagededup, whose search is quadratic"
