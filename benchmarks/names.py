@@ -91,7 +91,7 @@ def plain_loop(asked: list[Question], address: str) -> dict:
         except pygbif.gbifutils.NoResultException:
             answers[one.name] = "no match", None
             continue
-        except Exception:
+        except Exception:  # whatever pygbif raises; a plain loop goes on, and that is what is measured
             answers[one.name] = "no answer", None
             continue
         ranks = {taxon["rank"]: taxon["name"] for taxon in body.get("classification", [])}
