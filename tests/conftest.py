@@ -1,6 +1,8 @@
 """What all tests share: where the checkout is, and where material outside it may be."""
 
+import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,3 +23,16 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"no shared material at {path}; set TAXAFORGE_SHARED")
     return path
+
+
+@pytest.fixture(scope="session")
+def gbif_replica(shared):
+    """The module of the loopback GBIF; DATA: the pictures it may serve, FILE: the module's own."""
+    path, data = shared / "tools/gbif_replica.py", shared / "data/lepidoptera"
+    if not (path.exists() and data.exists()):
+        pytest.skip(f"needs {path} and {data}; set TAXAFORGE_SHARED")
+    spec = importlib.util.spec_from_file_location("gbif_replica", path)
+    module = sys.modules["gbif_replica"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.DATA, module.FILE = data, path
+    return module

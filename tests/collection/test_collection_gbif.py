@@ -1,7 +1,6 @@
 """Pictures from GBIF: licences, decisions before the download, and the whole way against the replica."""
 
 import hashlib
-import importlib.util
 import json
 import os
 import sys
@@ -212,15 +211,8 @@ SPECIES = ["Aglais io", "Vanessa cardui"]
 
 
 @pytest.fixture(scope="module")
-def tool():
-    path, data = SHARED / "tools/gbif_replica.py", SHARED / "data/lepidoptera"
-    if not (path.exists() and data.exists()):
-        pytest.skip(f"needs {path} and {data}; set TAXAFORGE_SHARED")
-    spec = importlib.util.spec_from_file_location("gbif_replica", path)
-    module = sys.modules["gbif_replica"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.DATA = data
-    return module
+def tool(gbif_replica):
+    return gbif_replica
 
 
 @pytest.fixture(autouse=True)

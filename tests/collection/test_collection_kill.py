@@ -1,6 +1,5 @@
 """A fetch that is killed, or cut off from the world, goes on where it was and ends with the same bytes."""
 
-import importlib.util
 import json
 import os
 import random
@@ -62,15 +61,8 @@ for line in sys.stdin:
 
 
 @pytest.fixture(scope="module")
-def tool():
-    path, data = SHARED / "tools/gbif_replica.py", SHARED / "data/lepidoptera"
-    if not (path.exists() and data.exists()):
-        pytest.skip(f"needs {path} and {data}; set TAXAFORGE_SHARED")
-    spec = importlib.util.spec_from_file_location("gbif_replica", path)
-    module = sys.modules["gbif_replica"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.DATA, module.FILE = data, path
-    return module
+def tool(gbif_replica):
+    return gbif_replica
 
 
 def free_ports():

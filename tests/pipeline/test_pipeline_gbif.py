@@ -3,7 +3,6 @@
 What was released is checked against what the replica knows, not against what the workflow says of itself.
 """
 
-import importlib.util
 import json
 import os
 import random
@@ -39,19 +38,10 @@ CONFIG = {
 
 
 @pytest.fixture(scope="module")
-def replica(request):
-    """The module of the loopback replica."""
-    shared = Path(os.environ.get("TAXAFORGE_SHARED", ROOT.parent / "shared"))
-    file = shared / "tools/gbif_replica.py"
-    if not file.is_file():
-        pytest.skip(f"no GBIF replica at {file}; set TAXAFORGE_SHARED")
-    spec = importlib.util.spec_from_file_location("gbif_replica", file)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["gbif_replica"] = module
-    spec.loader.exec_module(module)
-    return lambda faults: module.Replica(
-        shared / "data/lepidoptera", recorded=[shared / "gbif/gbif_recorded.jsonl.gz"], faults=faults, seed=1
-    )
+def replica(gbif_replica, shared):
+    """`replica(faults)`: a GBIF on loopback."""
+    recorded = [shared / "gbif/gbif_recorded.jsonl.gz"]
+    return lambda faults: gbif_replica.Replica(gbif_replica.DATA, recorded=recorded, faults=faults, seed=1)
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """A resolution from list to tables, offline or against the replica of GBIF."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -65,15 +63,9 @@ def resolved():
 
 
 @pytest.fixture(scope="session")
-def replica(shared):
+def replica(gbif_replica):
     """`replica(faults)`: a GBIF on loopback."""
-    path, data = shared / "tools/gbif_replica.py", shared / "data/lepidoptera"
-    if not (path.exists() and data.exists()):
-        pytest.skip(f"needs {path} and {data}")
-    spec = importlib.util.spec_from_file_location("gbif_replica", path)
-    tool = sys.modules["gbif_replica"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return lambda faults="none": tool.Replica(data, faults=faults, seed=1)
+    return lambda faults="none": gbif_replica.Replica(gbif_replica.DATA, faults=faults, seed=1)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The name service through pygbif, against the replica of GBIF: calm, in a storm, from the store, and by the oracle."""
 
 import functools
-import importlib.util
 import json
 import signal
 import socket
@@ -78,14 +77,8 @@ def test_an_answer_of_a_table_has_no_evidence_of_a_service():
 
 
 @pytest.fixture(scope="module")
-def tool(shared):
-    path, data = shared / "tools/gbif_replica.py", shared / "data/lepidoptera"
-    if not (path.exists() and data.exists()):
-        pytest.skip(f"needs {path} and {data}")
-    spec = importlib.util.spec_from_file_location("gbif_replica", path)
-    module = sys.modules["gbif_replica"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(gbif_replica):
+    return gbif_replica
 
 
 @pytest.fixture(scope="module")
