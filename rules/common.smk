@@ -8,7 +8,8 @@ from snakemake.exceptions import WorkflowError
 from taxaforge.config.settings import dump, load
 from taxaforge.driver import announce, ship_after_error
 from taxaforge.errors import TaxaforgeError
-from taxaforge.plan import SPLITS, VIEWS, Plan, arms_and_seeds, methods_of, resolve_taxa, source_files, stages
+from taxaforge.plan import SPLITS, VIEWS, Plan, arms_and_seeds, compresses, methods_of
+from taxaforge.plan import resolve_taxa, source_files, stages, training_splits
 
 try:
     CFG = load(config)

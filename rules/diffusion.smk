@@ -27,21 +27,48 @@ rule encode_texts:
         "../scripts/encode_texts.py"
 
 
+rule encode_latents:
+    """Encode every training and validation image once, where the denoiser works on latents."""
+    input:
+        pack="results/collection/packs/{split}.npy",
+        index="results/collection/packs/{split}.json",
+    output:
+        latents="results/diffusion/latents/{split}.npy",
+        index="results/diffusion/latents/{split}.json",
+    log:
+        "results/logs/encode_latents/{split}.log",
+    benchmark:
+        "results/benchmarks/encode_latents/{split}.jsonl"
+    wildcard_constraints:
+        split="train|validation",
+    conda:
+        "../envs/torch.yaml"
+    threads: THREADS
+    resources:
+        gpu=GPUS,
+        mem_mb=8000,
+        runtime="4h",
+    params:
+        cfg=settings_of("encode_latents"),
+        key=key_of("encode_latents"),
+    message:
+        "Encoding the {wildcards.split} images of {params.cfg[size]} px"
+    script:
+        "../scripts/encode_latents.py"
+
+
 rule train_stage:
     """Train one stage. A killed or failed job continues from its last checkpoint when started again."""
     input:
+        unpack(training_files),
         unpack(previous_stage),
-        train="results/collection/packs/train.npy",
-        index="results/collection/packs/train.json",
-        texts="results/diffusion/texts.safetensors",
-        names="results/diffusion/texts.json",
     output:
         model=directory("results/diffusion/{stage}"),
     log:
         "results/logs/train_stage/{stage}.log",
     benchmark:
         "results/benchmarks/train_stage/{stage}.jsonl"
-    retries: 1
+    retries: 3
     conda:
         "../envs/torch.yaml"
     threads: THREADS
@@ -56,3 +83,31 @@ rule train_stage:
         "Training stage {wildcards.stage}: {params.cfg[steps]} steps of {params.cfg[batch_size]} images"
     script:
         "../scripts/train_stage.py"
+
+
+rule train_contour:
+    """Train a ControlNet on contours of the training images, or take a ready-made one. Continues like a stage."""
+    input:
+        unpack(training_files),
+        model=f"results/diffusion/{STAGES[-1]}",
+    output:
+        model=directory("results/diffusion/contour"),
+    log:
+        "results/logs/train_contour/job.log",
+    benchmark:
+        "results/benchmarks/train_contour/job.jsonl"
+    retries: 3
+    conda:
+        "../envs/torch.yaml"
+    threads: THREADS
+    resources:
+        gpu=GPUS,
+        mem_mb=4000,
+        runtime="24h",
+    params:
+        cfg=settings_of("train_contour"),
+        key=key_of("train_contour"),
+    message:
+        "Training the contour adapter: {params.cfg[steps]} steps of {params.cfg[batch_size]} images"
+    script:
+        "../scripts/train_contour.py"

@@ -31,7 +31,21 @@ def previous_split(wildcards):
 
 def semantics_model(wildcards):
     """The run's own text tower, for the backbone that has none."""
-    return {"semantics": "results/semantics/model"} if CFG.diffusion.backbone == "small" else {}
+    return {"semantics": "results/semantics/model"} if not compresses(CFG) else {}
+
+
+def training_files(wildcards):
+    """What every stage of the generator looks at: images of its splits, their latents where there are any, names."""
+    files = {"texts": "results/diffusion/texts.safetensors", "names": "results/diffusion/texts.json"}
+    for split in training_splits(CFG):
+        files |= {
+            split: f"results/collection/packs/{split}.npy",
+            f"{split}_index": f"results/collection/packs/{split}.json",
+        }
+        if compresses(CFG):
+            latents = f"results/diffusion/latents/{split}"
+            files |= {f"{split}_latents": f"{latents}.npy", f"{split}_latents_index": f"{latents}.json"}
+    return files
 
 
 def previous_stage(wildcards):
@@ -56,6 +70,7 @@ def cost_jobs(wildcards):
     once += ["embed_images"] * bool(CFG.collection.embedding.model)
     once += ["train_judge", "measure_images"]
     many = [("pack_split", {"split": split}) for split in SPLITS]
+    many += [("encode_latents", {"split": split}) for split in training_splits(CFG) if compresses(CFG)]
     many += [("train_stage", {"stage": stage}) for stage in STAGES]
     many += [("generate_shard", {"method": method, "shard": shard}) for method in METHODS for shard in SHARDS]
     many += [("gather_images", {"method": method}) for method in METHODS]

@@ -1,4 +1,4 @@
-"""One target a phase: `snakemake taxonomy`, `collection`, `generator`, `images`, `classifiers`, `scores`, `report`."""
+"""One target a phase: `snakemake taxonomy`, `collection`, `generator`, `contour`, `images`, `classifiers`, `scores`, `report`."""
 
 TAXONOMY = collect(
     "results/taxonomy/{table}", table=["taxa.parquet", "review.csv", "classes.json", "collisions.csv", "provenance.csv"]
@@ -25,6 +25,7 @@ localrules:
     collection,
     views,
     generator,
+    contour,
     images,
     classifiers,
     scores,

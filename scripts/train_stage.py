@@ -1,21 +1,24 @@
-"""rule train_stage -> taxaforge.diffusion.stage.train"""
+"""rule train_stage -> taxaforge.diffusion.launch.train"""
 
 from taxaforge.adapter import job
 
 with job(snakemake) as run:
-    from taxaforge.diffusion.stage import train
+    from taxaforge.diffusion.launch import train
 
-    files, out, params = snakemake.input, snakemake.output, snakemake.params
+    files, params = snakemake.input, snakemake.params
+    names = {"validation": "validation", "train_latents": "latents", "validation_latents": "validation_latents"}
     train(
+        run.processes,
         stage=snakemake.wildcards.stage,
         pack=files.train,
         texts=files.texts,
         cfg=params.cfg,
         seed=params.cfg["seed"],
         init=files.get("init"),
-        out=out.model,
+        **{name: files.get(file) for file, name in names.items()},
+        out=snakemake.output.model,
         state_dir=run.state_dir,
         log=run.log,
-        device=run.device,
-        every_s=run.every_s,
+        show=run.show,
+        **run.training,
     )

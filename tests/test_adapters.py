@@ -1,17 +1,20 @@
 """Adapters with a fake `snakemake`: they unpack, call one function, and treat errors as promised."""
 
+import fcntl
 import inspect
 import json
+import os
 import re
 import runpy
 import sys
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 from snakemake.iocontainers import Namedlist
 
-from taxaforge.adapter import job
+from taxaforge.adapter import _slots, job
 from taxaforge.config.settings import load
 from taxaforge.errors import TaxaforgeError
 from taxaforge.files import read_lines
@@ -72,6 +75,39 @@ def test_a_users_error_is_one_sentence_and_status_1(workdir, capfd):
     assert records(workdir)[0]["status"] == "failed"
 
 
+def test_an_error_with_an_exit_code_of_its_own_ends_the_job_with_it(workdir):
+    class Saved(TaxaforgeError):
+        exit_code = 75
+
+    with pytest.raises(SystemExit) as end, job(FakeSnakemake()):
+        raise Saved("The stage is saved at step 40. Run again to go on from there.")
+    assert end.value.code == 75
+    (record,) = records(workdir)
+    assert (record["status"], record["error"]) == (
+        "stopped",
+        "The stage is saved at step 40. Run again to go on from there.",
+    )
+
+
+def test_a_picture_goes_into_the_record_while_the_job_runs(workdir):
+    (workdir / "grid.png").write_bytes(b"x")
+    with job(FakeSnakemake()) as run:
+        run.show("samples/step-000500.png", "grid.png")
+        (folder,) = workdir.glob("results/state/spool/*/")
+        assert (folder / "artifacts/samples/step-000500.png").read_bytes() == b"x"
+        assert read_lines(folder / "events.jsonl")[0]["artifact"] == "samples/step-000500.png"
+
+
+@pytest.mark.parametrize("wanted, value", [(True, "1"), (False, None)])
+def test_offline_is_said_to_the_hub_libraries_before_the_block_imports_them(workdir, monkeypatch, wanted, value):
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.setenv(name, "")  # restored after the test
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TAXAFORGE_RUNTIME", json.dumps({"device": "cpu", "hub_offline": wanted}))
+    with job(FakeSnakemake()):
+        assert os.environ.get("HF_HUB_OFFLINE") == os.environ.get("TRANSFORMERS_OFFLINE") == value
+
+
 def test_a_programmers_error_keeps_its_traceback_in_the_log(workdir):
     with pytest.raises(ZeroDivisionError), job(FakeSnakemake()):
         1 / 0  # noqa: B018
@@ -93,8 +129,6 @@ def test_asking_for_a_gpu_that_is_not_there_says_so(workdir, monkeypatch):
 
 
 def test_parallel_jobs_never_hold_the_same_gpu(workdir, monkeypatch):
-    import os
-
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     monkeypatch.setenv("TAXAFORGE_RUNTIME", json.dumps({"device": "auto"}))
@@ -105,6 +139,59 @@ def test_parallel_jobs_never_hold_the_same_gpu(workdir, monkeypatch):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")  # what a second process would see
         with job(second):
             assert {held, os.environ["CUDA_VISIBLE_DEVICES"]} == {"4", "7"}
+
+
+@pytest.mark.parametrize("runtime, gpus, slurm, processes, visible", [
+    pytest.param({"device": "cpu"}, 0, False, 1, "4,7,9", id="one process where nothing is said"),
+    pytest.param({"device": "cpu", "processes": 3}, 0, False, 3, "4,7,9", id="on the CPU as many as the settings say"),
+    pytest.param({"device": "cpu", "processes": 3}, 2, False, 3, "4,7,9", id="on the CPU no GPU counts"),
+    pytest.param({"device": "auto", "processes": 3}, 0, False, 1, "4,7,9", id="a GPU that was not asked for is one"),
+    pytest.param({"device": "auto", "processes": 3}, 1, False, 1, "4", id="one GPU, one process"),
+    pytest.param({"device": "auto", "processes": 3}, 2, False, 2, "4,7", id="one process a GPU"),
+    pytest.param({"device": "auto"}, 2, True, 2, "4,7,9", id="Slurm hands out the devices"),
+])  # fmt: skip
+def test_a_job_divides_its_work_among_the_devices_it_holds(
+    workdir, monkeypatch, runtime, gpus, slurm, processes, visible
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7,9")
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    if not slurm:
+        monkeypatch.delenv("SLURM_JOB_ID")
+    monkeypatch.setenv("TAXAFORGE_RUNTIME", json.dumps(runtime))
+    fake = FakeSnakemake()
+    fake.resources = Namedlist(fromdict={"gpu": gpus})
+    with job(fake) as run:
+        assert run.processes == processes and os.environ["CUDA_VISIBLE_DEVICES"] == visible
+        assert run.device == ("cpu" if runtime["device"] == "cpu" else "cuda")
+
+
+def test_a_job_takes_all_its_gpus_at_once_and_waits_while_too_few_are_free(workdir, monkeypatch):
+    waits = []
+
+    def wait(seconds):
+        assert held(workdir) == {"4", "7"}  # the free one is not kept while the others are missing
+        waits.append(seconds)
+        first.close()
+
+    monkeypatch.setattr("taxaforge.adapter.time.sleep", wait)
+    first = ExitStack()
+    assert first.enter_context(_slots(["4", "7", "9"], 2)) == ["4", "7"]
+    with _slots(["4", "7", "9"], 2) as second:
+        assert second == ["4", "7"] and len(waits) == 1
+        assert held(workdir) == {"4", "7"}
+    assert held(workdir) == set()
+
+
+def held(workdir) -> set[str]:
+    """GPUs whose lock another process could not take."""
+    found = set()
+    for path in workdir.glob("results/state/gpu/[0-9]*.lock"):
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                found.add(path.stem)
+    return found
 
 
 ADAPTERS = sorted((ROOT / "scripts").glob("*.py"))
@@ -161,7 +248,7 @@ def fake_job(rule: str, cfg: dict) -> FakeSnakemake:
     """A job with every named file that any rule declares; adapters take what is theirs."""
     one = {
         name: f"{name}.x"
-        for name in ["taxa", "snapshot", "classes", "candidates", "images", "metadata", "splits", "train", "index", "texts", "names", "model", "init", "validation", "real", "reserve", "test", "judge", "table", "comparisons", "accuracy", "verdict", "cost", "figures", "review", "rejections", "ledger", "leakage", "semantics", "duplicates", "features", "origin", "archive", "overrides"]
+        for name in ["taxa", "snapshot", "classes", "candidates", "images", "metadata", "splits", "train", "index", "texts", "names", "model", "init", "validation", "real", "reserve", "test", "judge", "table", "comparisons", "accuracy", "verdict", "cost", "figures", "review", "rejections", "ledger", "leakage", "semantics", "duplicates", "features", "origin", "archive", "overrides", "pack", "train_latents", "validation_latents"]
     }  # fmt: skip
     many = {name: [f"{name}0.x", f"{name}1.x"] for name in ("shards", "kept", "predictions", "synthetic", "stages")}
     out = {name: f"out_{name}.x" for name in declared(rule, "output")}

@@ -4,8 +4,8 @@
         from taxaforge.diffusion.stage import train
         train(..., log=run.log, device=run.device)
 
-A TaxaforgeError ends the job with its sentence and status 1; any other error keeps its traceback,
-which also stands in the log. Nothing in here changes a result.
+A TaxaforgeError ends the job with its sentence and its `exit_code`; any other error keeps its
+traceback, which also stands in the log. Nothing in here changes a result.
 """
 
 import fcntl
@@ -32,12 +32,14 @@ STATE = Path("results/state")
 class Run:
     """What a function gets from its job.
 
-    log(step, values): metrics; step None for final ones. device: "cpu" or "cuda". runtime: section
-    `runtime`. state_dir: survives a failed or killed job, own to rule, wildcards and lineage key.
+    log(step, values): metrics; step None for final ones. device: "cpu" or "cuda". processes: among how
+    many the job may divide its work: one a GPU held for it, on the CPU `runtime.processes`. runtime:
+    section `runtime`. state_dir: survives a failed or killed job, own to rule, wildcards and lineage key.
     """
 
     recorder: Recorder
     device: str
+    processes: int
     runtime: dict
     state_dir: Path
     terminal: TextIO
@@ -48,6 +50,10 @@ class Run:
 
     def log(self, step: int | None, values: dict[str, float]) -> None:
         self.recorder.log(step, values)
+
+    def show(self, name: str, path: str | Path) -> None:
+        """Offers a picture to tracking while the job runs; name like "samples/step-000500.png"."""
+        self.recorder.attach(name, path)
 
     @property
     def commit(self) -> str:
@@ -62,6 +68,13 @@ class Run:
     def invocation(self) -> str:
         """Names this invocation of the workflow."""
         return os.environ.get("TAXAFORGE_INVOCATION", "by-hand")
+
+    @property
+    def training(self) -> dict:
+        """What a training may know of the machine."""
+        names = {"training_micro_batch": "micro_batch", "gradient_checkpointing": "gradient_checkpointing"}
+        own = {argument: self.runtime[name] for name, argument in names.items() if name in self.runtime}
+        return {"device": self.device, "every_s": self.every_s, **own}
 
     @property
     def every_s(self) -> float:
@@ -91,13 +104,16 @@ def job(snakemake, record: bool = True) -> Iterator[Run]:
         try:
             os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)
             gpus = int(snakemake.resources.get("gpu", 0) or 0)
-            device = stack.enter_context(_device(runtime.get("device", "auto"), gpus))
-            yield Run(recorder, device, runtime, state_dir, terminal)
+            if runtime.get("hub_offline"):  # read by the libraries when they are imported
+                os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
+            device, held = stack.enter_context(_device(runtime.get("device", "auto"), gpus))
+            processes = max(held, 1) if device == "cuda" else runtime.get("processes", 1)
+            yield Run(recorder, device, processes, runtime, state_dir, terminal)
         except TaxaforgeError as error:
             for stream in (sys.stderr, terminal):
                 print(f"{snakemake.rule}: {error}", file=stream, flush=True)
-            recorder.fail(str(error))
-            raise SystemExit(1) from None
+            recorder.fail(str(error), "stopped" if error.exit_code == os.EX_TEMPFAIL else "failed")
+            raise SystemExit(error.exit_code) from None
         except BaseException as error:
             traceback.print_exc()  # into the log; the interpreter prints it too, but only after the block
             recorder.fail(f"{type(error).__name__}: {error}")
@@ -162,8 +178,8 @@ def _output_into(log: str) -> Iterator:
 
 
 @contextmanager
-def _device(wanted: str, gpus: int) -> Iterator[str]:
-    """ "cuda" with `gpus` devices of this machine held for the job, or "cpu"."""
+def _device(wanted: str, gpus: int) -> Iterator[tuple[str, int]]:
+    """ "cuda" and how many devices of this machine the job asked for and holds, or "cpu" and 0."""
     visible = _visible_gpus() if wanted != "cpu" else []
     if wanted == "cuda" and not visible:
         raise NoGpu(
@@ -174,11 +190,11 @@ def _device(wanted: str, gpus: int) -> Iterator[str]:
             f"This job asks for {gpus} GPU(s), {len(visible)} visible. Set runtime.gpus to {len(visible)}, or run where more are."
         )
     if gpus == 0 or not visible or "SLURM_JOB_ID" in os.environ:  # Slurm hands out devices itself
-        yield "cuda" if visible else "cpu"
+        yield ("cuda", gpus) if visible else ("cpu", 0)
         return
     with _slots(visible, gpus) as held:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
-        yield "cuda"
+        yield "cuda", len(held)
 
 
 def _visible_gpus() -> list[str]:
@@ -196,29 +212,38 @@ def _visible_gpus() -> list[str]:
 def _slots(visible: list[str], count: int) -> Iterator[list[str]]:
     """Holds `count` of the visible devices, one lock file each, so that parallel jobs never share one.
 
-    Snakemake counts GPUs but does not say which; all are taken at once or none, so two jobs cannot
-    wait for each other.
+    Snakemake counts GPUs but does not say which. All are taken at once or none, and one job takes at a
+    time, so jobs that each hold a part of what they need cannot wait for each other.
     """
     folder = STATE / "gpu"
     folder.mkdir(parents=True, exist_ok=True)
-    while True:
-        held = []
-        for gpu in visible:
-            file = (folder / f"{gpu.replace('/', '_')}.lock").open("w")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                held.append((gpu, file))
-            except BlockingIOError:
-                file.close()
-            if len(held) == count:
+    with (folder / "turn.lock").open("w") as turn:
+        while True:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            held = _free(folder, visible, count)
+            fcntl.flock(turn, fcntl.LOCK_UN)
+            if held:
                 break
-        if len(held) == count:
-            break
-        for _, file in held:
-            file.close()
-        time.sleep(2)
+            time.sleep(2)
     try:
-        yield [gpu for gpu, _ in held]
+        yield list(held)
     finally:
-        for _, file in held:
+        for file in held.values():
             file.close()
+
+
+def _free(folder: Path, visible: list[str], count: int) -> dict[str, TextIO]:
+    """`count` devices that no job holds, each with its locked file; none where fewer are free."""
+    held = {}
+    for gpu in visible:
+        file = (folder / f"{gpu.replace('/', '_')}.lock").open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held[gpu] = file
+        except BlockingIOError:
+            file.close()
+        if len(held) == count:
+            return held
+    for file in held.values():
+        file.close()
+    return {}

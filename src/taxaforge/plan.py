@@ -127,33 +127,60 @@ def train_semantics(s: Settings, w: Wildcards) -> Node:
 
 
 def stages(s: Settings) -> list[str]:
-    """Stages in the order in which they are trained; a foundation model needs no base stage."""
-    return (["base"] if s.diffusion.backbone == "small" else []) + s.diffusion.levels
+    """Stages in the order in which they are trained."""
+    return s.diffusion.stage_names
+
+
+def compresses(s: Settings) -> bool:
+    """Does the denoiser work on latents that are worth keeping?"""
+    return s.diffusion.backbone != "small"
+
+
+def pipeline(s: Settings) -> dict:
+    """What names a ready-made pipeline."""
+    return {"pretrained": s.diffusion.pretrained, "revision": s.diffusion.revision}
 
 
 def encode_texts(s: Settings, w: Wildcards) -> Node:
-    own = {"backbone": s.diffusion.backbone, "levels": s.diffusion.levels}
-    if s.diffusion.backbone == "small":
-        return Node(own, [("resolve_taxa", {}), ("train_semantics", {})])
-    own |= {"pretrained": s.diffusion.pretrained, "revision": s.diffusion.revision}
-    return Node(own, [("resolve_taxa", {})])
+    own = {"backbone": s.diffusion.backbone, "levels": s.diffusion.used_levels}
+    if compresses(s):
+        return Node({**own, **pipeline(s)}, [("resolve_taxa", {})])
+    return Node(own, [("resolve_taxa", {}), ("train_semantics", {})])
+
+
+def encode_latents(s: Settings, w: Wildcards) -> Node:
+    flip = s.diffusion.flip and w["split"] == "train"
+    return Node({**pipeline(s), "size": s.collection.size, "flip": flip}, [pack(w["split"])])
+
+
+def training_splits(s: Settings) -> list[str]:
+    """The splits that a stage looks at."""
+    return ["train", "validation"] if s.diffusion.watch.validate_every else ["train"]
+
+
+def training_data(s: Settings) -> list[Job]:
+    latents = [("encode_latents", {"split": split}) for split in training_splits(s)] if compresses(s) else []
+    return [*map(pack, training_splits(s)), *latents, ("encode_texts", {})]
+
+
+def stage_settings(s: Settings) -> dict:
+    """What all stages share."""
+    shared = dump(s.diffusion, "base", "stages", "contour", "channels" if compresses(s) else "pretrained")
+    if not compresses(s):
+        del shared["revision"]
+    return {**shared, "levels": s.diffusion.used_levels, "size": s.collection.size, "seed": s.run.seed}
 
 
 def train_stage(s: Settings, w: Wildcards) -> Node:
     stage, order = w["stage"], stages(s)
     own = s.diffusion.base if stage == "base" else s.diffusion.stages.get(stage)
-    settings = {
-        **dump(s.diffusion, "base", "stages"),
-        **(dump(own) if own else {}),
-        "size": s.collection.size,
-        "seed": s.run.seed,
-    }
-    if s.diffusion.backbone == "small":
-        settings = {name: value for name, value in settings.items() if name not in ("pretrained", "revision")}
-    else:
-        settings.pop("channels")
     before = [("train_stage", {"stage": previous}) for previous in order[: order.index(stage)][-1:]]
-    return Node(settings, [pack("train"), ("encode_texts", {}), *before])
+    return Node({**stage_settings(s), **(dump(own) if own else {})}, [*training_data(s), *before])
+
+
+def train_contour(s: Settings, w: Wildcards) -> Node:
+    settings = {**stage_settings(s), **dump(s.diffusion.contour)}
+    return Node(settings, [*training_data(s), ("train_stage", {"stage": stages(s)[-1]})])
 
 
 # guidance
@@ -280,7 +307,7 @@ RULES: dict[str, Callable[[Settings, Wildcards], Node]] = {
     rule.__name__: rule
     for rule in (
         resolve_taxa, fetch_images, embed_images, curate_images, split_images, describe_collection, export_view, pack_split,
-        train_semantics, encode_texts, train_stage,
+        train_semantics, encode_texts, encode_latents, train_stage, train_contour,
         generate_shard, gather_images, train_classifier, train_judge, score_classifier, measure_images,
         summarise_accuracy, compare_arms, decide_verdict, tally_cost, draw_figures, write_report, ship_records,
     )

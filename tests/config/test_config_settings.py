@@ -61,7 +61,7 @@ def test_every_setting_says_what_it_does():
         {"diffusion": {"stages": {"genus": {"learning_rate": -1}}}}, ["greater than 0", "(got -1)"], id="value out of range"
     ),
     pytest.param({"run": {"seed": "zero"}}, ["run.seed", "integer", "(got 'zero')"], id="wrong type"),
-    pytest.param({"diffusion": {"stages": {"tribe": {}}}}, ["'tribe' is not a level", "order, family"], id="stage of no level"),
+    pytest.param({"diffusion": {"stages": {"tribe": {}}}}, ["'tribe' is no stage", "order, family"], id="stage of no level"),
     pytest.param({"diffusion": {"levels": ["tribe", "species"]}}, ["tribe is no level", "kingdom"], id="level of no rank"),
     pytest.param({"diffusion": {"levels": ["species", "genus"]}}, ["coarse to fine"], id="levels upside down"),
     pytest.param({"guidance": {"methods": ["magic"]}}, ["'magic' is no method", "cfg, taxadiffusion"], id="unknown method"),
@@ -75,6 +75,10 @@ def test_every_setting_says_what_it_does():
     ),
     pytest.param({"collection": {"source": "folder"}}, ["collection.folder.path"], id="folder without a folder"),
     pytest.param({"diffusion": {"levels": ["species"]}}, ["'taxadiffusion' guides", "Add a coarser level"], id="nothing coarser"),
+    pytest.param({"diffusion": {"variant": "flat"}}, ["'taxadiffusion' guides", "'species' alone"], id="flat has no coarser"),
+    pytest.param({"diffusion": {"variant": "joint", "stages": {"genus": {}}}}, ["'genus' is no stage", "joint"], id="one stage"),
+    pytest.param({"diffusion": {"base": {"steps": 0}}}, ["'order' starts from a random denoiser", "full"], id="nothing drawn"),
+    pytest.param({"diffusion": {"watch": {"validate_every": 0, "patience": 2}}}, ["patience needs"], id="blind patience"),
     pytest.param({"diffusion": {"null_probability": 0}}, ["'cfg' needs a trained null", "Raise it"], id="cfg without null"),
     pytest.param({"diffusion": {"channels": [8] * 6}}, ["must be divisible by 64", "fewer channels"], id="too many channels"),
     pytest.param({"classification": {"arms": ["fake"]}}, ["'fake' is no arm", "real+<method>"], id="no arm"),
@@ -104,7 +108,7 @@ def test_snakemake_prints_the_message_and_no_traceback(tmp_path):
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode != 0
-    assert "'tribe' is not a level" in done.stderr + done.stdout
+    assert "'tribe' is no stage" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr + done.stdout
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from taxaforge.diffusion.backbone import load
 from taxaforge.diffusion.conditioning import Conditioning, level_module
 
 
@@ -52,3 +53,33 @@ def test_unknown_and_null_are_two_texts_and_a_missing_rank_reads_unknown(modules
     with torch.no_grad():
         a, b = modules(lineages.tokens, two, torch.tensor([2, 2]))
     assert (a - b).abs().max() > 0.1
+
+
+def test_behind_a_zero_gate_a_fresh_level_changes_nothing_and_can_open(lineages):
+    torch.manual_seed(0)
+    gated = Conditioning(lineages.levels, lineages.width, zero_gate=True).eval()
+    c = [gated(lineages.tokens, lineages.index, torch.full((3,), level)) for level in range(3)]
+    assert torch.equal(c[1], c[0]) and torch.equal(c[2], c[0])
+    c[2].square().sum().backward()
+    assert all(gate.grad is not None and gate.grad != 0 for gate in gated.gates)
+
+
+def test_a_part_of_a_batch_has_the_dropout_of_the_whole(lineages):
+    torch.manual_seed(0)
+    modules = Conditioning(lineages.levels, lineages.width).train()
+    rows, upto = lineages.index[[0, 2, 1, 0, 2]], torch.tensor([2, 0, 1, 1, 2])
+    parts = []
+    for mine in (None, torch.tensor([3, 1])):
+        torch.manual_seed(7)
+        parts.append(modules(lineages.tokens, rows, upto, mine))
+    assert torch.equal(parts[0][[3, 1]], parts[1])
+
+
+def test_a_level_that_lost_its_name_reads_null_there_alone(stages, files, lineages):
+    backbone = load(stages["species"], texts=files["texts"])
+    dropped = torch.tensor([[False, True, False], [False, False, False]])
+    tokens = backbone.tokens(torch.tensor([0, 0]), torch.tensor([2, 2]), None, dropped)
+    rows = lineages.index[[0, 0]].clone()
+    rows[0, 1] = lineages.null[1]
+    assert torch.equal(tokens, backbone.conditioning(lineages.tokens, rows, torch.tensor([2, 2])))
+    assert (tokens[0] - tokens[1]).abs().max() > 0.01

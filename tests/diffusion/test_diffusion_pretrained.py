@@ -1,19 +1,52 @@
-"""A Stable Diffusion folder goes the same way: text, stages, reload, denoising."""
+"""Pipelines of the Stable Diffusion family are read as the stock library reads them, and nothing else is."""
 
+import json
+import shutil
+import socket
+
+import huggingface_hub
 import numpy as np
+import pytest
 import torch
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
-from safetensors.torch import load_file
-from transformers import CLIPTextModel, CLIPTokenizer
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from open_clip.tokenizer import SimpleTokenizer
+from safetensors.torch import load_file, save_file
+from transformers import CLIPTokenizer
 
-from taxaforge.diffusion import backbone as backbones
-from taxaforge.diffusion import lora, texts
-from taxaforge.diffusion.data import Latents
-from taxaforge.diffusion.lineages import Lineages
-from taxaforge.diffusion.stage import prepare, train
-from taxaforge.files import read_json, write_json
+from taxaforge.diffusion import lora, pretrained, texts
+from taxaforge.diffusion.conditioning import level_module
+from taxaforge.diffusion.lineages import BadTexts, Lineages
+from taxaforge.diffusion.pretrained import BadGenerator
+from taxaforge.files import read_json, sha256_of, write_json
 
 LEVELS = ["order", "genus", "species"]
+STRINGS = [
+    "order: Odonata",
+    "genus: Calopteryx",
+    "species: Lucanus cervus",
+    "species: None",
+    "a" * 90,
+    "order: unknown",
+]
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """A copy of a folder that a test may damage."""
+    return lambda folder: shutil.copytree(folder, tmp_path / "copy")
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("the network was asked")
+
+    for name in ("socket", "create_connection", "getaddrinfo"):
+        monkeypatch.setattr(socket, name, refuse)
+
+
+def change(path, **values):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
 def test_adapters_have_the_published_size_on_stable_diffusion_1():
@@ -23,87 +56,270 @@ def test_adapters_have_the_published_size_on_stable_diffusion_1():
     assert sum(value.numel() for value in lora.parameters(unet).values()) == 797_184
 
 
-def test_a_pipeline_is_encoded_trained_in_stages_reloaded_and_sampled(pipeline, tmp_path, cfg_of, pack_of, classes):
+def test_a_level_module_has_the_published_size_on_stable_diffusion_1():
+    with torch.device("meta"):
+        assert sum(value.numel() for value in level_module(768).parameters()) == 11_027_968
+
+
+def test_the_tests_tokeniser_is_clips(tokenizer):
+    ours, theirs = CLIPTokenizer.from_pretrained(tokenizer), SimpleTokenizer()
+    for text in STRINGS[:4]:
+        assert ours(text).input_ids == [theirs.sot_token_id, *theirs.encode(text), theirs.eot_token_id]
+
+
+@pytest.mark.parametrize("which", ["pipeline", "pipeline_v"])
+def test_text_of_one_encoder_is_what_the_stock_pipeline_reads(which, request):
+    folder = request.getfixturevalue(which)
+    tokens, pooled = pretrained.opened(str(folder)).text(STRINGS)
+    stock = StableDiffusionPipeline.from_pretrained(folder)
+    with torch.no_grad():
+        wanted, _ = stock.encode_prompt(STRINGS, "cpu", 1, False)
+    assert torch.equal(tokens, wanted) and pooled is None
+
+
+def test_text_of_two_encoders_is_what_the_stock_pipeline_reads(pipeline_xl):
+    tokens, pooled = pretrained.opened(str(pipeline_xl)).text(STRINGS)
+    stock = StableDiffusionXLPipeline.from_pretrained(pipeline_xl)
+    with torch.no_grad():
+        wanted, _, sentences, _ = stock.encode_prompt(STRINGS, device="cpu", do_classifier_free_guidance=False)
+    assert torch.equal(tokens, wanted) and torch.equal(pooled, sentences)
+    assert tokens.shape == (6, 20, 40) and pooled.shape == (6, 12)
+
+
+def test_a_tokeniser_of_vocabulary_and_merges_alone_reads_the_same(pipeline, tokenizer, copied):
+    wanted, _ = pretrained.opened(str(pipeline)).text(STRINGS)
+    folder = copied(pipeline)
+    for file in ("vocab.json", "merges.txt"):
+        shutil.copy(tokenizer / file, folder / "tokenizer" / file)
+    (folder / "tokenizer/tokenizer.json").unlink()
+    assert torch.equal(pretrained.opened(str(folder)).text(STRINGS)[0], wanted)
+    (folder / "tokenizer/merges.txt").unlink()
+    with pytest.raises(BadGenerator, match=r"lacks tokenizer/merges.txt"):
+        pretrained.opened(str(folder)).text(STRINGS)
+
+
+def test_a_string_is_read_the_same_alone_and_in_company(any_pipeline, monkeypatch):
+    pipeline = pretrained.opened(str(any_pipeline))
+    together = pipeline.text(STRINGS)
+    monkeypatch.setattr(pretrained, "BATCH", 1)
+    for a, b in zip(together, pipeline.text(STRINGS), strict=True):
+        assert (a is None and b is None) or (a - b).abs().max() < 1e-5
+
+
+def test_texts_say_which_weights_read_them_and_come_back(any_pipeline, classes, tmp_path):
     write_json(tmp_path / "classes.json", classes)
-    pack_of(16).save(tmp_path / "train.npy")
-    where = {"pretrained": str(pipeline), "revision": "main"}
-    table = tmp_path / "texts.safetensors"
-    texts.encode(classes=tmp_path / "classes.json", levels=LEVELS, backbone="stable-diffusion", out=table, **where)
-    lineages = Lineages.load(table)
-    assert lineages.tokens.shape == (len(lineages.strings), 40, 16)
-    cfg = cfg_of(backbone="stable-diffusion", size=16, steps=2, **where)
-    init = None
-    for stage in LEVELS[:2]:
-        out = tmp_path / stage
-        train(
-            stage=stage,
-            pack=tmp_path / "train.npy",
-            texts=table,
-            cfg=cfg,
-            seed=0,
-            init=init,
-            out=out,
-            state_dir=tmp_path / "state" / stage,
-        )
-        init = out
-    backbone = backbones.load(init, texts=table)
-    assert backbone.levels == LEVELS[:2] and not (init / "unet").exists()
-    assert backbone.native == "epsilon" and backbone.latent_shape == (4, 8, 8)
-    z = torch.randn(2, *backbone.latent_shape, generator=torch.Generator().manual_seed(0))
+    out = tmp_path / "texts.safetensors"
+    where = {"backbone": "stable-diffusion", "pretrained": str(any_pipeline), "revision": "main"}
+    texts.encode(classes=tmp_path / "classes.json", levels=LEVELS, out=out, **where)
+    lineages, pipeline = Lineages.load(out), pretrained.opened(str(any_pipeline))
+    tokens, pooled = pipeline.text(lineages.strings)
+    assert torch.equal(lineages.tokens, tokens)
+    assert lineages.pooled is None if pooled is None else torch.equal(lineages.pooled, pooled)
+    assert lineages.to("cpu").source == lineages.source == read_json(out.with_suffix(".json"))["source"]
+    assert lineages.source["revision"] == "main" and lineages.source["commit"] is None
+    named = {f"{part}/{pretrained.STEMS.get(part, 'model')}.safetensors" for part in ("unet", "vae", *pipeline.texts)}
+    assert set(lineages.source["weights"]) == named
+    assert all(sha256_of(any_pipeline / file) == digest for file, digest in lineages.source["weights"].items())
+
+
+def test_sentence_vectors_of_another_run_are_not_taken(lineages_of, tmp_path):
+    plain = lineages_of(16)
+    beside = Lineages(**{**vars(plain), "pooled": torch.zeros(2, 4)})
+    beside.save(tmp_path / "texts.safetensors")
+    with pytest.raises(BadTexts, match="do not belong together"):
+        Lineages.load(tmp_path / "texts.safetensors")
+    plain.save(tmp_path / "texts.safetensors")
+    assert read_json(tmp_path / "texts.json")["source"] is None
+
+
+def test_weights_are_those_of_the_stock_pipeline_in_single_precision(any_pipeline):
+    kind = StableDiffusionXLPipeline if "xl" in any_pipeline.name else StableDiffusionPipeline
+    unused = [part for part in read_json(any_pipeline / "model_index.json") if part.startswith(("text_", "token"))]
+    stock, pipeline = kind.from_pretrained(any_pipeline, **dict.fromkeys(unused)), pretrained.opened(str(any_pipeline))
+    for ours, theirs in ((pipeline.unet(), stock.unet), (pipeline.images(16).vae, stock.vae)):
+        assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+        assert not any(value.requires_grad for value in ours.parameters()) and not ours.training
+    assert torch.equal(pipeline.noise().alphas_cumprod, stock.scheduler.alphas_cumprod)
+
+
+def test_half_precision_weights_are_widened(pipeline, copied):
+    folder = copied(pipeline)
+    for file in ("unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"):
+        halves = {name: value.half() for name, value in load_file(folder / file).items()}
+        save_file(halves, folder / file, metadata={"format": "pt"})
+    change(folder / "text_encoder/config.json", dtype="float16")
+    opened = pretrained.opened(str(folder))
+    assert opened.unet().dtype == opened.text(STRINGS)[0].dtype == torch.float32
+
+
+def test_the_prediction_type_is_the_pipelines_unless_the_user_knows_better(pipeline, pipeline_v):
+    eps, v = pretrained.opened(str(pipeline)), pretrained.opened(str(pipeline_v))
+    assert (eps.noise().config.prediction_type, v.noise().config.prediction_type) == ("epsilon", "v_prediction")
+    assert eps.noise("v_prediction").config.prediction_type == "v_prediction"
+    for noise in (eps.noise(), v.noise("epsilon")):
+        assert abs(noise.alphas_cumprod[500] - 0.2763) < 1e-4 and not noise.config.clip_sample
+
+
+def test_a_local_pipeline_is_read_without_a_network(any_pipeline, no_network):
+    pipeline = pretrained.opened(str(any_pipeline))
+    pipeline.text(STRINGS), pipeline.unet(), pipeline.images(16), pipeline.noise(), pipeline.facts()
+
+
+def test_a_cached_hub_pipeline_is_read_offline_and_its_commit_is_known(pipeline, tmp_path, monkeypatch, no_network):
+    commit, repository = "0123456789" * 4, tmp_path / "models--owner--name"
+    shutil.copytree(pipeline, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    for revision in ("main", commit):
+        found = pretrained.opened("owner/name", revision)
+        assert found.facts()["commit"] == commit and found.facts()["revision"] == revision
+    found.text(STRINGS), found.unet()
+    with pytest.raises(BadGenerator, match=r"'owner/other' at revision 'main' is no folder here.*HF_HOME"):
+        pretrained.opened("owner/other")
+    with pytest.raises(BadGenerator, match="'owner/name' at revision 'v2'"):
+        pretrained.opened("owner/name", "v2")
+
+
+@pytest.mark.parametrize("name", ["", "/no/such/folder", "./models/sd", "a/b/c"])
+def test_a_path_that_is_not_there_is_named(name, no_network):
+    with pytest.raises(BadGenerator, match=r"no folder .*Correct diffusion.pretrained"):
+        pretrained.opened(name)
+
+
+def test_a_single_checkpoint_file_is_refused_with_the_way_out(tmp_path):
+    (tmp_path / "model.ckpt").write_bytes(b"")
+    with pytest.raises(BadGenerator, match="from_single_file"):
+        pretrained.opened(str(tmp_path / "model.ckpt"))
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_pickled_weights_are_refused_with_the_way_out(pipeline, copied, part):
+    folder = copied(pipeline)
+    (weights,) = (folder / part).glob("*.safetensors")
+    torch.save(load_file(weights), weights.with_suffix(".bin"))
+    weights.unlink()
+    opened = pretrained.opened(str(folder))
+    read = {"unet": opened.unet, "vae": lambda: opened.images(16), "text_encoder": lambda: opened.text(STRINGS)}[part]
+    for attempt in (read, opened.facts):
+        with pytest.raises(BadGenerator, match=rf"{part} of .* is only there as .*\.bin, a pickle.*save_pretrained"):
+            attempt()
+
+
+def test_weights_in_several_files_are_all_found_and_named(pipeline, copied):
+    folder = copied(pipeline)
+    shutil.rmtree(folder / "unet")
+    UNet2DConditionModel.from_pretrained(pipeline / "unet").save_pretrained(folder / "unet", max_shard_size="20KB")
+    opened = pretrained.opened(str(folder))
+    whole, shards = pretrained.opened(str(pipeline)).unet(), opened.weights("unet")
+    assert len(shards) > 1
+    assert all(torch.equal(a, b) for a, b in zip(opened.unet().parameters(), whole.parameters(), strict=True))
+    shards[1].unlink()
+    with pytest.raises(BadGenerator, match=f"lacks unet/{shards[1].name}"):
+        opened.unet()
+
+
+@pytest.mark.parametrize(
+    "lost", ["unet/config.json", "scheduler/scheduler_config.json", "tokenizer", "vae/config.json", "text_encoder"]
+)
+def test_a_missing_component_is_named(pipeline, copied, lost):
+    folder = copied(pipeline)
+    shutil.rmtree(folder / lost) if (folder / lost).is_dir() else (folder / lost).unlink()
+    with pytest.raises(BadGenerator, match=f"lacks {lost}.*copy is incomplete"):
+        opened = pretrained.opened(str(folder))
+        opened.text(STRINGS), opened.images(16)
+
+
+def test_weights_that_lack_a_parameter_are_refused_instead_of_guessed(pipeline, copied):
+    file = copied(pipeline) / "unet/diffusion_pytorch_model.safetensors"
+    values = load_file(file)
+    values.pop("conv_out.bias")
+    save_file(values, file, metadata={"format": "pt"})
+    with pytest.raises(BadGenerator, match=r"unet of .* lack 1 parameters, conv_out.bias"):
+        pretrained.opened(str(file.parents[1])).unet()
+
+
+def test_a_damaged_file_is_named(pipeline, copied):
+    file = copied(pipeline) / "vae/diffusion_pytorch_model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(BadGenerator, match=r"vae of .* cannot be read"):
+        pretrained.opened(str(file.parents[1])).images(16)
+
+
+@pytest.mark.parametrize(
+    "values, reason",
+    [
+        pytest.param({"_class_name": "StableDiffusion3Pipeline", "unet": None, "transformer": ["diffusers", "X"]},
+                     "StableDiffusion3Pipeline with nothing as unet.*flow-matching", id="sd3"),
+        pytest.param({"text_encoder": ["transformers", "T5EncoderModel"]}, "T5EncoderModel as text_encoder", id="t5"),
+        pytest.param({"text_encoder": [None, None], "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]},
+                     "nothing as text_encoder", id="sdxl refiner"),
+    ],
+)  # fmt: skip
+def test_other_kinds_of_pipelines_are_refused(pipeline, copied, values, reason):
+    folder = copied(pipeline)
+    change(folder / "model_index.json", **values)
+    with pytest.raises(BadGenerator, match=reason):
+        pretrained.opened(str(folder))
+
+
+@pytest.mark.parametrize(
+    "file, values, reason",
+    [
+        ("unet/config.json", {"in_channels": 9}, "inpainting"),
+        ("unet/config.json", {"num_class_embeds": 1000}, "class or image embeddings"),
+        ("unet/config.json", {"addition_embed_type": "text_time"}, "text_time beside the tokens"),
+        ("scheduler/scheduler_config.json", {"prediction_type": "sample"}, "predicts 'sample'"),
+        ("scheduler/scheduler_config.json", {"prediction_type": "flow_prediction"}, "predicts 'flow_prediction'"),
+    ],
+)
+def test_denoisers_that_want_more_than_text_are_refused(pipeline, copied, file, values, reason):
+    folder = copied(pipeline)
+    change(folder / file, **values)
+    with pytest.raises(BadGenerator, match=reason):
+        pretrained.opened(str(folder))
+
+
+def test_a_schedule_without_betas_is_refused(pipeline, copied):
+    folder = copied(pipeline)
+    write_json(folder / "scheduler/scheduler_config.json", {"_class_name": "FlowMatchEulerDiscreteScheduler"})
+    with pytest.raises(BadGenerator, match=r"\(FlowMatchEulerDiscreteScheduler\) has no betas"):
+        pretrained.opened(str(folder))
+
+
+def test_a_size_that_the_vae_cannot_make_is_refused(pipeline):
+    with pytest.raises(BadGenerator, match=r"15 px .* blocks of 2 px"):
+        pretrained.opened(str(pipeline)).images(15)
+
+
+@pytest.mark.parametrize(
+    "values, mean, gain",
+    [
+        ({}, [0] * 4, [0.18215] * 4),
+        ({"shift_factor": 0.5, "scaling_factor": 2.0}, [0.5] * 4, [2] * 4),
+        ({"latents_mean": [1, 2, 3, 4], "latents_std": [1, 2, 4, 8], "scaling_factor": 0.5}, [1, 2, 3, 4],
+         [0.5, 0.25, 0.125, 0.0625]),
+    ],
+)  # fmt: skip
+def test_latents_are_scaled_as_the_vaes_config_says(pipeline, copied, values, mean, gain):
+    folder = copied(pipeline)
+    change(folder / "vae/config.json", **values)
+    images = pretrained.opened(str(folder)).images(16)
+    picture = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
-        eps = backbone(z, 500, backbone.condition(torch.tensor([0, 2]), 1))
-        assert eps.shape == z.shape and (eps - backbone(z, 500, backbone.null(2))).abs().max() > 0
-    assert backbone.to_image(z).shape == (2, 16, 16, 3)
-    data = pack_of(16)
-    kept = Latents(backbone, data)
-    once, again = (kept(torch.tensor([1, 2]), torch.tensor([False, True])) for _ in range(2))
-    assert torch.equal(once, again) and len(kept.kept) == 2
-    stock = StableDiffusionPipeline.from_pretrained(pipeline)
-    stock.load_lora_weights(init / "lora")
+        mode, z = images.vae.encode(picture).latent_dist.mode(), images.encode(picture)
+        for channel in range(4):
+            assert torch.allclose(z[0, channel], (mode[0, channel] - mean[channel]) * gain[channel], rtol=1e-6)
+        assert np.allclose(images.decode(z), images.vae.decode(mode).sample, atol=1e-5)
+
+
+def test_the_vae_computes_in_its_own_precision_whatever_the_denoiser_does(pipeline):
+    images = pretrained.opened(str(pipeline)).images(16)
+    picture = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
-        tokens = backbone.condition(torch.tensor([0, 2]), 1)
-        unit = torch.tensor(data.pixels[1:2]).permute(0, 3, 1, 2).float() / 127.5 - 1
-        mode = stock.vae.encode(unit).latent_dist.mode() * stock.vae.config.scaling_factor
-        assert (once[:1] - mode).abs().max() < 1e-5
-        shown = stock.image_processor.postprocess(stock.vae.decode(z / stock.vae.config.scaling_factor).sample, "np")
-        assert np.abs(backbone.to_image(z) / 255 - shown).max() <= 0.5 / 255 + 1e-4
-        difference = stock.unet(z, 500, tokens).sample - backbone(z, 500, tokens)
-    assert difference.abs().max() < 1e-5
-
-
-def test_later_stages_of_a_pipeline_carry_the_adapters_on_unchanged(pipeline, tmp_path, cfg_of, lineages_of, pack_of):
-    lineages = lineages_of(16)
-    lineages.save(tmp_path / "texts.safetensors")
-    pack_of(16).save(tmp_path / "train.npy")
-    cfg = cfg_of(backbone="stable-diffusion", pretrained=str(pipeline), size=16, steps=2)
-    init = None
-    for stage in LEVELS:
-        train(stage=stage, pack=tmp_path / "train.npy", texts=tmp_path / "texts.safetensors", cfg=cfg, seed=0,
-              init=init, out=tmp_path / stage, state_dir=tmp_path / "state" / stage)  # fmt: skip
-        assert read_json(tmp_path / stage / "manifest.json")["trained"] == LEVELS.index(stage) + 1
-        init = tmp_path / stage
-    first, last = (load_file(tmp_path / stage / "lora" / lora.FILE) for stage in (LEVELS[0], LEVELS[-1]))
-    assert first.keys() == last.keys() and all(torch.equal(first[name], last[name]) for name in first)
-    assert any(value.abs().max() > 0 for name, value in first.items() if "lora_B" in name)
-
-
-def test_fresh_levels_of_a_pipeline_do_not_depend_on_the_stage_that_first_uses_them(pipeline, cfg_of, lineages_of):
-    cfg = cfg_of(backbone="stable-diffusion", pretrained=str(pipeline), size=16)
-    a, _ = prepare("order", lineages_of(16), cfg, 0, None)
-    b, _ = prepare("order", lineages_of(16), cfg, 0, None)
-    assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
-
-
-def test_text_states_are_the_pipelines_own_alone_and_in_company(pipeline):
-    strings = [
-        f"order: {name}"
-        for name in ("Odonata", "Coleoptera", "Lepidoptera", "Diptera", "None", "unknown", "a", "b", "c")
-    ]
-    tokens = texts.pipeline_tokens(strings, str(pipeline), "main")
-    alone = torch.cat([texts.pipeline_tokens([text], str(pipeline), "main") for text in strings])
-    assert (tokens - alone).abs().max() < 1e-5
-    tokenizer = CLIPTokenizer.from_pretrained(pipeline / "tokenizer")
-    encoder = CLIPTextModel.from_pretrained(pipeline / "text_encoder")
-    ids = tokenizer(strings, padding="max_length", max_length=40, return_tensors="pt").input_ids
-    with torch.no_grad():
-        assert np.abs(encoder(ids).last_hidden_state.numpy() - tokens.numpy()).max() < 1e-5
+        z = images.encode(picture)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(images.encode(picture), z)
+            shorter = images.decode(z)
+        assert torch.equal(shorter, images.decode(z))

@@ -84,3 +84,24 @@ def test_the_null_condition_goes_through_all_level_modules_on_their_null_texts(s
 def test_centred_tokens_share_nothing_and_have_unit_variance():
     tokens = centred(torch.randn(6, 4, 8, generator=torch.Generator().manual_seed(0)) * 3 + 5)
     assert tokens.mean(0).abs().max() < 1e-5 and abs(tokens.std().item() - 1) < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_min_snr_weights_both_predictions_to_one_loss_on_the_image(kind):
+    """Both are min(snr, gamma) times the squared error of the clean image that the prediction stands for."""
+    generator = torch.Generator().manual_seed(0)
+    z0, eps, error = (torch.randn(6, 3, 2, 2, generator=generator, dtype=torch.float64) for _ in range(3))
+    abar = torch.tensor([0.999, 0.9, 0.8, 0.5, 0.1, 0.01], dtype=torch.float64)
+    shape = abar.view(-1, 1, 1, 1)
+    z, said = schedule.noised(z0, eps, shape), schedule.target(kind, z0, eps, shape) + error
+    clean = (z - (1 - shape).sqrt() * schedule.to_eps(kind, said, z, shape)) / shape.sqrt()
+    on_image = (clean - z0).square().flatten(1).mean(1)
+    weighted = schedule.loss_weight(kind, abar, 5.0) * error.square().flatten(1).mean(1)
+    snr = abar / (1 - abar)
+    assert torch.allclose(weighted, snr.clamp(max=5) * on_image)
+    assert torch.equal(schedule.loss_weight(kind, abar, 0.0), torch.ones_like(abar))
+
+
+def test_a_small_denoiser_of_noise_keeps_some_signal_at_its_last_step():
+    assert schedule.small("epsilon").alphas_cumprod[-1].sqrt().item() == pytest.approx(0.068, abs=1e-3)
+    assert schedule.small("v_prediction").config.prediction_type == "v_prediction"

@@ -1,25 +1,39 @@
-"""A stage trains what it should and nothing else, and a killed one ends where an undisturbed one does."""
+"""Stages: what they train, what they leave alone, and that a stopped one ends where an undisturbed one does."""
 
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
-from taxaforge.diffusion import checkpoint, lora
+from taxaforge.diffusion import checkpoint, devices, lora, watching
 from taxaforge.diffusion.backbone import BadGenerator, load
-from taxaforge.diffusion.data import Latents
-from taxaforge.diffusion.stage import prepare, train
-from taxaforge.diffusion.training import Run
+from taxaforge.diffusion.stage import prepare, start, train
+from taxaforge.diffusion.training import Diverged, Run
+from taxaforge.diffusion.variants import BadStage
 from taxaforge.files import read_json, read_lines
 from taxaforge.packs import Pack
 
 LEVELS = ["order", "genus", "species"]
+
+
+@contextmanager
+def running(stage: str, lineages, files, cfg: dict, init, seed: int = 3, micro_batch: int = 0) -> Iterator[Run]:
+    """A run of a stage at its first step."""
+    with devices.opened("cpu", cfg["precision"]) as accelerator:
+        yield start(stage, lineages, Pack.load(files["pack"]), cfg, seed, init, accelerator, micro_batch=micro_batch)
 
 
 def weights(folder) -> dict[str, torch.Tensor]:
@@ -38,12 +52,11 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 def test_a_level_stage_moves_its_own_level_and_leaves_the_rest_bit_for_bit(
     stages, lineages, files, stage, init, cfg_of
 ):
-    data = Pack.load(files["pack"])
-    backbone, trainable = prepare(stage, lineages, cfg_of(), 3, stages[init])
-    before = {name: value.clone() for name, value in backbone.state_dict().items()}
-    run = Run(backbone, trainable, stage, cfg_of(), 3)
-    for _ in range(3):
-        run.advance(Latents(backbone, data), torch.from_numpy(data.label))
+    with running(stage, lineages, files, cfg_of(), stages[init]) as run:
+        backbone, trainable = run.objective.backbone, {name.removeprefix("backbone.") for name in run.names}
+        before = {name: value.clone() for name, value in backbone.state_dict().items()}
+        for _ in range(3):
+            run.advance()
     moved = {name for name, value in backbone.state_dict().items() if not torch.equal(value, before[name])}
     own = f"conditioning.encoders.{LEVELS.index(stage)}."
     assert any(name.startswith(own) for name in moved)
@@ -99,16 +112,22 @@ def test_a_generator_without_its_adapters_or_levels_is_refused(stages, files, tm
 def test_stages_must_follow_each_other(stages, lineages, cfg_of):
     with pytest.raises(BadGenerator, match="starts from genus, but was given order"):
         prepare("species", lineages, cfg_of(), 3, stages["order"])
-    with pytest.raises(BadGenerator, match="no stage 'tribe'"):
+    with pytest.raises(BadStage, match="no stage 'tribe'"):
         prepare("tribe", lineages, cfg_of(), 3, stages["order"])
+    with pytest.raises(BadGenerator, match="starts from base, but was given nothing"):
+        prepare("order", lineages, cfg_of(), 3, None)
 
 
 def test_a_stage_writes_its_history_and_manifest(stages):
     history = read_lines(stages["base"] / "history.jsonl")
     assert [line["step"] for line in history] == [1, 2, 3, 4]
-    assert history[-1]["images"] == 16 and set(history[0]) == {"step", "images", "loss", "learning_rate", "seconds"}
+    assert history[-1]["images"] == 16 and set(history[0]) == {
+        "step", "images", "loss", "learning_rate", "seconds", "images_per_second", "memory_mib", "loss_by_level",
+        "loss_by_time",
+    }  # fmt: skip
     manifest = read_json(stages["order"] / "manifest.json")
     assert manifest["stage"] == "order" and manifest["lora_rank"] == 2 and manifest["levels"] == LEVELS
+    assert manifest["trained"] == 3 and manifest["own_unet"] and manifest["prediction"] == "v_prediction"
 
 
 class After:
@@ -135,40 +154,41 @@ def test_a_stopped_stage_goes_on_and_ends_bit_for_bit_where_an_undisturbed_one_d
     assert events == ["started", "stopped", "resumed", "finished"]
 
 
-def test_a_killed_stage_goes_on_from_its_checkpoint_and_ends_bit_for_bit_the_same(files, tmp_path, cfg_of):
-    cfg = cfg_of(steps=30, checkpoint_every=5)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_stage_killed_at_any_moment_ends_bit_for_bit_where_an_undisturbed_one_does(seed, files, tmp_path, cfg_of):
+    watch = {"samples_every": 0, "validate_every": 5, "validation_images": 8, "patience": 3}
+    cfg = cfg_of(steps=40, checkpoint_every=3, level_dropout=0.1, noise_offset=0.1, min_snr_gamma=5.0, watch=watch)
+    files = {**files, "validation": files["pack"]}
     arguments = {"stage": "base", "cfg": cfg, "seed": 3, **{name: str(path) for name, path in files.items()}}
-    script = f"from taxaforge.diffusion.stage import train\ntrain(**{arguments}, out={str(tmp_path / 'a')!r}, state_dir={str(tmp_path / 's')!r})"
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    script = (
+        "from taxaforge.diffusion.stage import train\n"
+        f"train(**{arguments}, out={str(tmp_path / 'a')!r}, state_dir={str(tmp_path / 's')!r})"
     )
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "s" / "last.pt").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
-    assert not (tmp_path / "a").exists()
+    events, rng, kills = tmp_path / "s" / "events.jsonl", random.Random(seed), 0
+    for _ in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script], env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+        )
+        seen = len(events.read_text().splitlines()) if events.exists() else 0
+        while process.poll() is None and (not events.exists() or len(events.read_text().splitlines()) == seen):
+            time.sleep(0.01)  # until it trains
+        time.sleep(rng.uniform(0, 0.6))
+        kills += process.poll() is None
+        process.kill()
+        process.wait()
+        if (tmp_path / "a").exists():
+            break
     train(**arguments, out=tmp_path / "a", state_dir=tmp_path / "s")
     train(**arguments, out=tmp_path / "b", state_dir=tmp_path / "t")
-    resumed = read_lines(tmp_path / "s" / "events.jsonl")[1]
-    assert resumed["event"] == "resumed" and 0 < resumed["step"] < 30
-    assert equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert kills and equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    kept = [
+        [{name: line[name] for name in line if name not in MACHINE} for line in read_lines(f / "history.jsonl")]
+        for f in (tmp_path / "a", tmp_path / "b")
+    ]
+    assert kept[0] == kept[1]
 
 
-def test_a_second_trainer_on_one_state_is_refused_with_the_process_id(tmp_path):
-    refused = pytest.raises(checkpoint.AlreadyTraining, match=str(os.getpid()))
-    with checkpoint.opened(tmp_path, {}), refused, checkpoint.opened(tmp_path, {}):
-        pass
-    with checkpoint.opened(tmp_path, {}):
-        pass
-
-
-def test_a_state_of_other_settings_is_refused(tmp_path):
-    with checkpoint.opened(tmp_path, {"seed": 1}) as state:
-        state.save({"step": 1})
-        assert state.load() == {"step": 1}
-    with checkpoint.opened(tmp_path, {"seed": 2}) as state, pytest.raises(checkpoint.OtherTraining):
-        state.load()
+MACHINE = ("seconds", "images_per_second", "memory_mib")
 
 
 def test_signals_work_as_before_after_training():
@@ -180,23 +200,173 @@ def test_signals_work_as_before_after_training():
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def checkpointed(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(sorted(folder.glob("step-*.safetensors"))[-1])
+
+
 def test_the_written_weights_are_the_averaged_ones(files, stages, tmp_path, cfg_of):
     train(stage="base", **files, cfg=cfg_of(ema=0.0), seed=3, out=tmp_path / "last", state_dir=tmp_path / "s")
-    state = torch.load(tmp_path / "s" / "last.pt", weights_only=True)
-    name = "unet.conv_in.weight"
-    assert torch.equal(load(tmp_path / "last", texts=files["texts"]).get_parameter(name), state["weights"][name])
+    last, name = checkpointed(tmp_path / "s"), "unet.conv_in.weight"
+    stored = load(tmp_path / "last", texts=files["texts"]).get_parameter(name)
+    assert torch.equal(stored, last[f"weight/backbone.{name}"])
     averaged = load(stages["base"], texts=files["texts"]).get_parameter(name)
-    kept = torch.load(stages["base"].parent / "state" / "base" / "last.pt", weights_only=True)
-    assert torch.equal(averaged, kept["averaged"][name]) and not torch.equal(averaged, kept["weights"][name])
-    assert torch.equal(kept["weights"][name], state["weights"][name])  # averaging does not touch the training
+    kept = checkpointed(stages["base"].parent / "state" / "base")
+    weight, average = (kept[f"{kind}/backbone.{name}"] for kind in ("weight", "average"))
+    assert torch.equal(averaged, average) and not torch.equal(averaged, weight)
+    assert torch.equal(weight, last[f"weight/backbone.{name}"])  # averaging does not touch the training
 
 
-def test_level_modules_learn_slower_than_the_denoiser_in_the_base_stage_alone(stages, lineages, files, cfg_of):
-    data, rates = Pack.load(files["pack"]), {}
-    for stage, init in (("base", None), ("order", stages["base"])):
-        backbone, trainable = prepare(stage, lineages, cfg_of(), 3, init)
-        run = Run(backbone, trainable, stage, cfg_of(), 3)
-        run.advance(Latents(backbone, data), torch.from_numpy(data.label))
-        rates[stage] = [group["lr"] for group in run.optimiser.param_groups]
-    assert rates["base"][0] == pytest.approx(0.1 * rates["base"][1])
-    assert rates["order"][0] == rates["order"][1]
+@pytest.mark.parametrize("stage, init, share", [("base", None, 0.1), ("order", "base", 1.0)])
+def test_level_modules_learn_slower_than_a_denoiser_from_scratch(stage, init, share, files, stages, lineages, cfg_of):
+    with running(stage, lineages, files, cfg_of(), stages[init] if init else None) as run:
+        run.advance()
+        rates = {
+            (".conditioning." in name): group["lr"]
+            for group in run.optimiser.param_groups
+            for name, value in zip(run.names, run.values, strict=True)
+            if any(value is other for other in group["params"])
+        }
+    assert rates[True] == pytest.approx(share * rates[False])
+
+
+def test_pieces_of_a_batch_add_up_to_the_batch(lineages, files, cfg_of):
+    ends = []
+    for micro_batch in (0, 3, 1):
+        with running("base", lineages, files, cfg_of(steps=3, batch_size=8), None, micro_batch=micro_batch) as run:
+            for _ in range(3):
+                run.advance()
+            ends.append(([value.detach().clone() for value in run.values], run.line()["loss"]))
+    for values, loss in ends[1:]:
+        assert loss == pytest.approx(ends[0][1], rel=1e-5)
+        whole = torch.cat([value.flatten() for value in ends[0][0]])
+        assert (torch.cat([value.flatten() for value in values]) - whole).norm() < 1e-3 * whole.norm()
+
+
+def test_levels_above_a_batch_are_left_alone_by_the_optimiser(lineages, files, cfg_of, monkeypatch):
+    cfg = cfg_of(variant="random_level", trainable="full", weight_decay=0.5, null_probability=0.0)
+    with running("random_level", lineages, files, cfg, None) as run:
+        run.batches = lambda step, whole=run.batches: replace(whole(step), upto=torch.zeros(4, dtype=torch.long))
+        before = [value.detach().clone() for value in run.values]
+        for _ in range(3):
+            run.advance()
+        moved = {name for name, value, old in zip(run.names, run.values, before, strict=True) if (value != old).any()}
+        levels = {name.split("encoders.")[1][0] for name in moved if ".encoders." in name}
+        assert levels == {"0"} and any(".unet." in name for name in moved)
+
+
+def test_a_run_that_diverges_says_so(lineages, files, cfg_of, tmp_path):
+    with pytest.raises(Diverged, match=r"its loss at step \d+ is nan.*Lower diffusion.learning_rate"):
+        train(stage="base", **files, cfg=cfg_of(learning_rate=1e30, steps=20, clip=1e9), seed=0,
+              out=tmp_path / "o", state_dir=tmp_path / "s")  # fmt: skip
+
+
+def test_validation_stops_a_stage_that_gets_no_better_and_hands_on_its_best(files, tmp_path, cfg_of):
+    watch = {"samples_every": 0, "validate_every": 1, "validation_images": 8, "patience": 3}
+    cfg = cfg_of(steps=200, learning_rate=0.3, schedule="constant", warm_up=0.0, ema=0.0, watch=watch)
+    told = []
+    train(stage="base", **files, validation=files["pack"], cfg=cfg, seed=0, out=tmp_path / "o",
+          state_dir=tmp_path / "s", log=lambda step, values: told.append((step, values)))  # fmt: skip
+    history = read_lines(tmp_path / "o" / "history.jsonl")
+    losses = [line["validation_loss"] for line in history]
+    best = losses.index(min(losses))
+    assert len(losses) == best + 4 < 200
+    assert told[-1][0] is None and told[-1][1]["best_validation_loss"] == losses[best]
+    cfg = {**cfg, "steps": best + 1, "watch": {**watch, "patience": 0}}
+    train(stage="base", **files, cfg=cfg, seed=0, out=tmp_path / "short", state_dir=tmp_path / "t")
+    assert equal(weights(tmp_path / "o"), weights(tmp_path / "short"))
+
+
+def test_looking_changes_nothing_about_the_training(files, stages, tmp_path, cfg_of):
+    watch = {"samples_every": 2, "validate_every": 1, "validation_images": 8, "patience": 0}
+    shown = []
+    train(stage="base", **files, validation=files["pack"], cfg=cfg_of(watch=watch), seed=3, out=tmp_path / "o",
+          state_dir=tmp_path / "s", show=lambda name, path: shown.append((name, path.read_bytes())))  # fmt: skip
+    assert equal(weights(tmp_path / "o"), weights(stages["base"]))
+    assert [name for name, _ in shown] == ["samples/step-000002.png", "samples/step-000004.png"]
+    for name, content in shown:
+        assert (tmp_path / "o" / name).read_bytes() == content
+    assert shown[0][1] != shown[1][1]
+    grid = Image.open(tmp_path / "o" / "samples" / "step-000004.png")
+    assert grid.size == (4 * 64, 3 * 64)
+
+
+def test_the_last_grid_shows_what_the_stage_hands_on(files, tmp_path, cfg_of, lineages):
+    watch = {"samples_every": 4, "validate_every": 0, "validation_images": 8, "patience": 0}
+    train(stage="base", **files, cfg=cfg_of(watch=watch), seed=3, out=tmp_path / "o", state_dir=tmp_path / "s")
+    backbone = load(tmp_path / "o", texts=files["texts"])
+    again = watching.grid(backbone, 3, 2, 3)
+    assert np.array_equal(again, np.asarray(Image.open(tmp_path / "o" / "samples" / "step-000004.png")))
+
+
+VARIANTS = [
+    ("progressive", "lora"), ("progressive", "modules"), ("progressive", "full"), ("random_level", "published"),
+    ("joint", "modules"), ("joint", "full"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("variant, trainable", VARIANTS)
+def test_every_variant_trains_from_a_base_and_loads(variant, trainable, stages, files, tmp_path, cfg_of):
+    cfg, init = cfg_of(variant=variant, trainable=trainable, steps=2, zero_gate=False), stages["base"]
+    for stage in LEVELS if variant == "progressive" else [variant]:
+        train(stage=stage, **files, cfg=cfg, seed=3, init=init, out=tmp_path / stage, state_dir=tmp_path / "s" / stage)
+        init = tmp_path / stage
+    before, after = (load(folder, texts=files["texts"]) for folder in (stages["base"], init))
+    assert after.levels == LEVELS
+    moved = {
+        part
+        for part in ("unet", "conditioning")
+        for a, b in zip(getattr(before, part).parameters(), getattr(after, part).parameters(), strict=True)
+        if not torch.equal(a, b)
+    }
+    assert moved == ({"conditioning"} if trainable == "modules" else {"unet", "conditioning"})
+
+
+def test_adapters_that_go_on_in_a_later_stage_start_where_they_were(stages, files, tmp_path, cfg_of, lineages):
+    cfg, texts = cfg_of(trainable="lora", steps=2), files["texts"]
+    train(stage="order", **files, cfg=cfg, seed=3, init=stages["base"], out=tmp_path / "o", state_dir=tmp_path / "s")
+    on, _ = prepare("genus", lineages, cfg, 3, tmp_path / "o")
+    folded = load(tmp_path / "o", texts=texts)
+    z, t, label = torch.randn(2, *on.latent_shape), torch.tensor([5, 900]), torch.tensor([0, 2])
+    with torch.no_grad():
+        tokens = folded.condition(label, 0)
+        assert (on.predict(z, t, tokens) - folded.predict(z, t, tokens)).abs().max() < 1e-5
+    with pytest.raises(lora.LoraMismatch, match="lora_rank"):
+        prepare("genus", lineages, cfg_of(trainable="lora", lora_rank=3), 3, tmp_path / "o")
+
+
+def test_a_run_without_a_base_trains_the_whole_denoiser_level_by_level(files, tmp_path, cfg_of):
+    cfg, init = cfg_of(trainable="full", zero_gate=True, prediction="epsilon"), None
+    for number, stage in enumerate(LEVELS, 1):
+        train(stage=stage, **files, cfg=cfg, seed=3, init=init, out=tmp_path / stage, state_dir=tmp_path / "s" / stage)
+        init = tmp_path / stage
+        backbone = load(init, texts=files["texts"])
+        assert backbone.levels == LEVELS[:number] and backbone.native == "epsilon"
+        assert len(backbone.conditioning.gates) == number
+    assert backbone.conditioning.gates[0].item() == pytest.approx(1.0, abs=0.1)
+    assert backbone.conditioning.gates[2].item() != 0
+
+
+def test_bfloat16_keeps_what_trains_in_single_precision_and_learns_alike(stages, lineages, files, cfg_of):
+    ends = {}
+    for precision in ("fp32", "bf16"):
+        with running("order", lineages, files, cfg_of(precision=precision, steps=6), stages["base"]) as run:
+            backbone, half = run.objective.backbone, devices.DTYPES.get(precision, torch.float32)
+            assert all(value.dtype == torch.float32 for value in run.values)
+            assert backbone.unet.conv_in.weight.dtype == half
+            assert all(value.dtype == torch.float32 for value in backbone.conditioning.parameters())
+            for _ in range(6):
+                run.advance()
+            ends[precision] = run.line()["loss"]
+    assert ends["bf16"] == pytest.approx(ends["fp32"], rel=0.02) and ends["bf16"] != ends["fp32"]
+
+
+def test_fp16_without_a_gpu_is_refused():
+    with pytest.raises(devices.NoSuchPrecision, match="needs a GPU"), devices.opened("cpu", "fp16"):
+        pass
+
+
+def test_recomputed_activations_give_the_same_weights(stages, files, tmp_path, cfg_of):
+    for name, again in (("a", False), ("b", True)):
+        train(stage="order", **files, cfg=cfg_of(), seed=3, init=stages["base"], out=tmp_path / name,
+              state_dir=tmp_path / f"s{name}", gradient_checkpointing=again)  # fmt: skip
+    assert equal(weights(tmp_path / "a"), weights(tmp_path / "b"))

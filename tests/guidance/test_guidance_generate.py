@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 
 from taxaforge.diffusion.backbone import Backbone
+from taxaforge.diffusion.sampler import NotFinite
 from taxaforge.errors import TaxaforgeError
 from taxaforge.files import read_lines
 from taxaforge.guidance import generate as module
 from taxaforge.guidance.generate import draw, generate
 from taxaforge.guidance.noise import initial_noise
-from taxaforge.guidance.sampler import NotFinite
 from taxaforge.guidance.worklist import worklist
 from taxaforge.progress import Progress
 

@@ -8,10 +8,10 @@ from taxaforge.config.guidance import METHODS as SECTIONS
 from taxaforge.diffusion import schedule
 from taxaforge.diffusion.backbone import Backbone
 from taxaforge.diffusion.codec import AutoencoderCodec
+from taxaforge.diffusion.sampler import sample
 from taxaforge.errors import TaxaforgeError
 from taxaforge.guidance.noise import initial_noise
 from taxaforge.guidance.registry import METHODS
-from taxaforge.guidance.sampler import sample
 from taxaforge.guidance.terms import conditional, guided
 
 STEPS = 5

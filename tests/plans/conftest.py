@@ -106,9 +106,9 @@ def planner(tmp_path) -> Planner:
 
 @pytest.fixture
 def make_planner(tmp_path):
-    """A planner for another checkout, in a working directory of its own."""
+    """A planner with nothing done yet, of this or another checkout, in a working directory of its own."""
 
-    def make(checkout: Path) -> Planner:
+    def make(checkout: Path = ROOT) -> Planner:
         workdir = tmp_path / "work"
         workdir.mkdir()
         return Planner(workdir, checkout)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 REPORTING = Counter({"draw_figures": 1, "write_report": 1, "ship_records": 1})
 JUDGING = Counter({"measure_images": 1, "decide_verdict": 1, "tally_cost": 1}) + REPORTING
-OPTIONAL = {"embed_images", "export_view"}  # only where a model or a view is set
+OPTIONAL = {"embed_images", "export_view", "encode_latents", "train_contour"}  # only where something asks for them
 SCORING = Counter({"summarise_accuracy": 1, "compare_arms": 1})
 
 
@@ -50,6 +50,37 @@ def test_the_last_stages_learning_rate_retrains_that_stage_and_after(planner):
 def test_a_middle_stage_retrains_its_descendants_only(planner):
     jobs = planner.jobs({"diffusion": {"stages": {"family": {"steps": 7}}}})
     assert sorted(w["stage"] for rule, w in jobs if rule == "train_stage") == ["family", "genus", "species"]
+
+
+@pytest.mark.parametrize("variant, stages", [
+    ("progressive", ["base", "order", "family", "genus", "species"]), ("random_level", ["base", "random_level"]),
+    ("joint", ["base", "joint"]), ("flat", ["base", "species"]),
+])  # fmt: skip
+def test_a_variant_is_one_setting(make_planner, variant, stages):
+    config = {"diffusion": {"variant": variant}}
+    if variant == "flat":
+        config |= {
+            "guidance": {"methods": ["cfg"]},
+            "classification": {"arms": ["real", "real-equal-steps", "real+cfg"]},
+        }
+    jobs = make_planner().jobs(config)
+    assert sorted(w["stage"] for rule, w in jobs if rule == "train_stage") == sorted(stages)
+    assert "encode_latents" not in {rule for rule, _ in jobs}
+
+
+def test_a_pipeline_has_its_latents_encoded_once_for_all_stages(make_planner):
+    config = {"diffusion": {"backbone": "stable-diffusion"}}
+    planner = make_planner()
+    jobs = planner.jobs(config)
+    assert sorted(w["split"] for rule, w in jobs if rule == "encode_latents") == ["train", "validation"]
+    assert sorted(w["stage"] for rule, w in jobs if rule == "train_stage") == ["family", "genus", "order", "species"]
+    planner.finish(config)
+    quicker = {"diffusion": {"backbone": "stable-diffusion", "learning_rate": 1e-5}}
+    assert "encode_latents" not in planner.rules(quicker)
+    assert planner.rules(quicker)["train_stage"] == 4
+    unmirrored = {"diffusion": {"backbone": "stable-diffusion", "flip": False}}
+    again = [w["split"] for rule, w in planner.jobs(unmirrored) if rule == "encode_latents"]
+    assert again == ["train"]  # held-out images are never mirrored
 
 
 def test_a_shared_default_leaves_a_stage_that_overrides_it(planner, tmp_path):
@@ -89,7 +120,8 @@ def test_the_seed_of_the_run_changes_everything_that_draws(planner):
 
 RUNTIME = {
     "device": "cpu", "threads": 1, "classifier_threads": 2, "gpus": 1, "micro_batch": 7,
-    "tracking_uri": "http://127.0.0.1:9", "progress_every_s": 1.0,
+    "tracking_uri": "http://127.0.0.1:9", "progress_every_s": 1.0, "hub_offline": True, "processes": 2,
+    "training_micro_batch": 3, "gradient_checkpointing": True,
 }  # fmt: skip
 
 
@@ -218,7 +250,7 @@ def after(rules: set[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("module", [
-    "taxaforge.evaluation.statistics", "taxaforge.guidance.sampler", "taxaforge.report.page", "taxaforge.collection.split",
+    "taxaforge.evaluation.statistics", "taxaforge.diffusion.sampler", "taxaforge.report.page", "taxaforge.collection.split",
 ])  # fmt: skip
 def test_editing_a_module_reruns_exactly_the_rules_that_import_it(edited, tmp_path, make_planner, module):
     planner = make_planner(edited)
@@ -244,6 +276,7 @@ def test_comments_docstrings_and_formatting_rerun_nothing(edited, make_planner):
 @pytest.mark.parametrize("extra", [
     pytest.param({}, id="default"),
     pytest.param({"collection": {"embedding": {"model": "test_resnet"}, "views": ["coco"]}}, id="with embedding and view"),
+    pytest.param({"diffusion": {"backbone": "stable-diffusion", "variant": "joint"}}, id="with latents, in one stage"),
 ])  # fmt: skip
 def test_the_plans_edges_are_snakemakes_edges(planner, extra):
     settings = load(yaml.safe_load((ROOT / "config/config.yaml").read_text()) | extra)

@@ -6,12 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from taxaforge import tables
 from taxaforge.collection.schema import REJECTIONS, SPLITS
 from taxaforge.evaluation.schema import ACCURACY, COMPARISONS, COST, IMAGES, PREDICTIONS, VERDICT
 from taxaforge.files import write_json, write_lines
 from taxaforge.packs import Pack
+from taxaforge.seeds import seed_of
 from taxaforge.taxonomy.schema import REVIEW, TAXA
 
 SPECIES = [
@@ -24,6 +26,7 @@ SPECIES = [
     ("Lepidoptera", "Pieridae", "Pieris", "Pieris rapae", "Small white"),
     ("Odonata", "Calopterygidae", "Calopteryx", "Calopteryx virgo", "Beautiful demoiselle"),
 ]
+PARTS = {"0-249": 0.62, "250-499": 0.14, "500-749": 0.05, "750-999": 0.018}
 VERDICTS = ("do not use", "inconclusive", "adopt")
 BETTER_HIGH = ("recognised", "precision", "recall", "density", "coverage")
 
@@ -33,6 +36,42 @@ def full_row(schema, **values):
     neutral = {"string": "", "int64": 0, "float64": 0.0, "bool": False, "list<double>": []}
     empty = {name: None if column.nullable else neutral[column.type] for name, column in schema.columns.items()}
     return {**empty, **values}
+
+
+def history(stage: str, steps: int, levels=(), batch: int = 32, validate_every: int = 100) -> list[dict]:
+    """Lines such as training writes them: a fall from 1 to about 0.2, noise of small batches, part 0-249 the hardest."""
+    rng = np.random.default_rng(seed_of(0, stage, steps))
+    every, lines = max(1, steps // 100), []
+    for step in (k for k in range(1, steps + 1) if k % every == 0 or k == steps):
+        fallen = 0.75 * np.exp(-step / 90) if stage == "base" else 0.02 * np.exp(-step / 10)
+        parts = {
+            part: (share + fallen) * rng.lognormal(0, 0.12) for part, share in PARTS.items() if rng.random() > 0.02
+        }
+        loss = float(np.mean(list(parts.values())))
+        line = {"step": step, "images": step * batch, "loss": loss, "learning_rate": 2e-3, "seconds": step * 0.11}
+        line |= {"images_per_second": 280 + 20 * rng.random(), "memory_mib": 912.4, "loss_by_time": parts}
+        line["loss_by_level"] = {level: loss * rng.lognormal(0, 0.05) for level in (*levels, "null")}
+        if step % validate_every == 0 or step == steps:
+            line["validation_loss"] = 0.207 + fallen + 0.02 * step / steps
+        lines.append(line)
+    return lines
+
+
+def sample_grid(path: Path, species: int, learned: float, side: int = 64, columns: int = 4) -> None:
+    """Pictures of an ellipse, a size and colour a species, that come out of the same noise as `learned` goes to 1."""
+    rows = min(species, 12)
+    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    picture = np.zeros((rows, side, columns, side, 3))
+    for row in range(rows):
+        rng = np.random.default_rng(row)
+        colour, ground, width = rng.integers(20, 235, 3), rng.integers(60, 200, 3), rng.uniform(0.3, 0.9)
+        for column in range(columns):
+            inside = (x / width) ** 2 + ((y - 0.1 * column) / 0.5) ** 2 < 1
+            target = np.where(inside[..., None], colour, ground)
+            noise = rng.integers(0, 256, (8, 8, 3)).repeat(side // 8, 0).repeat(side // 8, 1)
+            picture[row, :, column] = target * learned + noise * (1 - learned)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture.reshape(rows * side, columns * side, 3).astype(np.uint8)).save(path)
 
 
 def build(tmp_path, species=8, methods=("cfg", "taxadiffusion"), seeds=3, name=None, verdicts=VERDICTS):
@@ -86,16 +125,16 @@ def build(tmp_path, species=8, methods=("cfg", "taxadiffusion"), seeds=3, name=N
 
     w.train = pack(tmp_path / "train.npy", 12, 0)
     w.kept = {m: pack(tmp_path / f"{m}.npy", 5 - i, 20) for i, m in enumerate(methods)}
-    w.histories = {}
-    for stage, steps in (("base", 400), ("order", 60), ("family", 60), ("genus", 60), ("species", 60)):
-        w.histories[stage] = tmp_path / f"{stage}.jsonl"
-        write_lines(
-            w.histories[stage],
-            [
-                {"step": k, "images": 64 * k, "loss": 0.03 + 0.5 / k + rng.random() / 60, "learning_rate": 1e-3}
-                for k in range(1, steps, 4)
-            ],
-        )
+    w.histories, w.stages = {}, ("base", "order", "family", "genus", "species")
+    for place, stage in enumerate(w.stages):
+        w.histories[stage] = tmp_path / stage / "history.jsonl"
+        write_lines(w.histories[stage], history(stage, 30 if place else 1000, w.stages[1 : place + 1]))
+        for step in (30,) if place else (250, 500, 750, 1000):
+            sample_grid(
+                tmp_path / stage / f"samples/step-{step:06d}.png",
+                len(names),
+                0.7 * step / 1000 if not place else 0.7 + 0.07 * place,
+            )
     rows = []
     for method in ("real", *methods):
         for scope in ("all", *names):

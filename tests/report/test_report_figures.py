@@ -42,7 +42,7 @@ def test_the_same_inputs_give_the_same_bytes(world):
     w = world(species=2, methods=("cfg",), seeds=1)
     for name in ("a", "b"):
         inputs = {"classes": w.classes, "train": w.train, "kept": w.kept, "accuracy": w.accuracy}
-        draw(**inputs, out=w.root / name)
+        draw(**inputs, histories=w.histories, out=w.root / name)
     for path in (w.root / "a").iterdir():
         assert path.read_bytes() == (w.root / "b" / path.name).read_bytes(), path.name
 

@@ -84,7 +84,7 @@ def test_the_answer_of_the_run(rows, answer):
 def test_every_picture_has_words_and_every_heading_its_order(shown):
     page = Page(shown().html)
     images = [attributes for tag, attributes in page.tags if tag == "img"]
-    assert len(images) == 10 and all(len(image["alt"]) > 20 for image in images)
+    assert len(images) == 11 and all(len(image["alt"]) > 20 for image in images)
     headings = [tag for tag, _ in page.tags if tag in ("h1", "h2", "h3", "h4")]
     assert headings[0] == "h1" and headings.count("h1") == 1 and "h4" not in headings
     assert sum(tag == "figcaption" for tag, _ in page.tags) == len(images)
@@ -105,7 +105,7 @@ def test_what_is_missing_is_named_on_the_page(world, tmp_path):
     text = Page(w.page.read_text()).words()
     for what in ("This run has no verdict", "accuracies", "paired comparisons", "costs", "table of names", "ledger"):
         assert what in text
-    assert text.count("No figure") == 10
+    assert text.count("No figure") == 11
 
 
 def test_a_run_without_methods_says_so(shown):

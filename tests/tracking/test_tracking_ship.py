@@ -107,6 +107,7 @@ def two_jobs():
         for step in (5, 10, 15):
             record.log(step, {"loss": 1 / step, "images": 64 * step})
         record.log(None, {"final": 0.25})
+        record.attach("samples/step-000015.png", written("results/work/grid.png"))
         written("results/diffusion/family/unet/config.json", "{}")
         for part in stage["outputs"]["parts"]:
             written(part, part)
@@ -155,6 +156,7 @@ def test_outputs_log_and_benchmark_become_artifacts_without_hiding_each_other(pl
         "outputs/model/family/unet/config.json",
         "outputs/parts/0/m.json",
         "outputs/parts/1/m.json",
+        "samples/step-000015.png",
     ]
     assert (
         Path(client().download_artifacts(run.info.run_id, "outputs/parts/1/m.json")).read_text() == "results/s/1/m.json"
@@ -402,3 +404,102 @@ def test_the_command_sends_the_spool_and_says_so(place):
         [sys.executable, "-m", "taxaforge.tracking", "ship"], capture_output=True, text=True, env=environment
     )
     assert done.returncode == 0 and done.stdout.strip() == "2 records sent, 0 waiting." and done.stderr == ""
+
+
+def shown(record, name, content="picture"):
+    record.attach(name, written("results/work/grid.png", content))
+
+
+@pytest.fixture
+def uploads(monkeypatch):
+    """Names of the files that were sent as they are, in order."""
+    from mlflow import MlflowClient
+
+    right, sent = MlflowClient.log_artifact, []
+    monkeypatch.setattr(
+        MlflowClient,
+        "log_artifact",
+        lambda self, run, file, place=None: (sent.append(Path(file).name), right(self, run, file, place))[1],
+    )
+    return sent
+
+
+def test_a_running_jobs_pictures_and_points_show_before_it_ends(place, uploads):
+    with Recorder(WHERE["spool"], meta("r", "train_stage")) as record:
+        record.log(5, {"loss": 1.0, "loss/level/order": 1.5, "loss/time/0-249": 0.25})
+        shown(record, "samples/step-000005.png", "grid of step 5")
+        ship(**WHERE)
+        assert "r" not in runs()  # without live a running job is left alone
+        ship(**WHERE, live=True)
+        run = runs()["r"]
+        assert run.info.status == "RUNNING" and artifacts(run) == ["samples/step-000005.png"]
+        assert run.data.metrics == {"loss": 1.0, "loss/level/order": 1.5, "loss/time/0-249": 0.25}
+        copy = client().download_artifacts(run.info.run_id, "samples/step-000005.png")
+        assert Path(copy).read_text() == "grid of step 5"
+        record.log(10, {"loss": 0.5})
+        shown(record, "samples/step-000010.png")
+        ship(**WHERE, live=True)
+        ship(**WHERE, live=True)
+        assert artifacts(run) == ["samples/step-000005.png", "samples/step-000010.png"]
+        assert [p.step for p in client().get_metric_history(run.info.run_id, "loss")] == [5, 10]
+        shown(record, "last.png")
+    assert ship(**WHERE, live=True).sent == 1
+    assert artifacts(run) == ["last.png", "samples/step-000005.png", "samples/step-000010.png"]
+    assert uploads == ["step-000005.png", "step-000010.png", "last.png"]
+
+
+def test_pictures_of_a_job_that_nobody_followed_go_with_its_end_once(place, uploads):
+    with Recorder(WHERE["spool"], meta("r", "train_stage")) as record:
+        shown(record, "a/one.png", "old")
+        shown(record, "a/two.png")
+        shown(record, "a/one.png", "new")
+    Path(WHERE["spool"], "r/artifacts/a/two.png").unlink()
+    assert ship(**WHERE).sent == 1 and ship(**WHERE).sent == 0
+    run = runs()["r"]
+    assert uploads == ["one.png"]  # shown twice, sent once, as it was at the end; one that is gone holds nothing up
+    assert Path(client().download_artifacts(run.info.run_id, "a/one.png")).read_text() == "new"
+
+
+def test_a_picture_the_store_refuses_is_sent_later_and_those_before_it_are_not_sent_again(place, uploads, monkeypatch):
+    from mlflow import MlflowClient
+
+    right = MlflowClient.log_artifact
+    with Recorder(WHERE["spool"], meta("r", "train_stage")) as record:
+        record.log(1, {"loss": 1.0})
+        shown(record, "one.png")
+        shown(record, "two.png")
+
+        def full(self, run, file, place=None):
+            if "two" in file:
+                raise OSError("No space left on device")
+            right(self, run, file, place)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(MlflowClient, "log_artifact", full)
+            assert "No space left" in ship(**WHERE, live=True).message
+        assert runs()["r"].data.metrics == {"loss": 1.0}
+    assert ship(**WHERE).sent == 1
+    assert artifacts(runs()["r"]) == uploads == ["one.png", "two.png"]
+
+
+def test_a_stopped_job_shows_as_killed_with_its_sentence_until_it_goes_on(place):
+    with pytest.raises(SystemExit), Recorder(WHERE["spool"], meta("one", "fit", started=time.time() - 9)) as record:
+        record.fail("Stage base is saved at step 40 of 100. Run again to go on from there.", "stopped")
+        raise SystemExit(75)
+    assert ship(**WHERE).sent == 1
+    found = runs()
+    assert found["one"].info.status == found[None].info.status == "KILLED"
+    assert found["one"].data.tags["error"] == "Stage base is saved at step 40 of 100. Run again to go on from there."
+    with Recorder(WHERE["spool"], meta("two", "fit")):
+        pass
+    ship(**WHERE)
+    assert runs()["two"].info.status == runs()[None].info.status == "FINISHED"
+    assert runs()["one"].info.status == "KILLED"
+
+
+def test_a_failure_counts_for_more_than_a_stop(place):
+    for rule, status in (("fit", "stopped"), ("draw", "failed")):
+        with Recorder(WHERE["spool"], meta(rule, rule)) as record:
+            record.fail("why", status)
+    ship(**WHERE)
+    assert runs()[None].info.status == "FAILED"

@@ -107,3 +107,62 @@ def test_the_scrubber_knows_uris_and_given_secrets():
     scrub = Scrubber("hunter2", None, "")
     assert scrub("postgresql://u:pw@db/x and hunter2!") == "postgresql://***@db/x and ***!"
     assert scrub("mail me@example.org at 10:30, http://plain/x") == "mail me@example.org at 10:30, http://plain/x"
+
+
+def test_a_picture_is_copied_into_the_record_and_its_line_names_it(tmp_path):
+    picture = tmp_path / "grid.png"
+    picture.write_bytes(b"first")
+    with Recorder(tmp_path / "spool", {"rule": "fit", "invocation": "i", "record_id": "r"}) as record:
+        record.log(5, {"loss": 0.5})
+        record.attach("samples/step-000005.png", picture)
+        picture.write_bytes(b"what the job draws next")
+        (found,) = load(tmp_path / "spool")[0]
+        point, shown = found.events()
+        assert (point["step"], shown["artifact"]) == (5, "samples/step-000005.png") and shown["time"] >= point["time"]
+        assert found.picture(shown).read_bytes() == b"first"
+
+
+@pytest.mark.parametrize("name, kept", [
+    pytest.param("/etc/x.png", "etc/x.png", id="no absolute path"),
+    pytest.param("../../x.png", "x.png", id="no way up"),
+    pytest.param("a/../b/./x.png", "a/b/x.png", id="no way up in the middle"),
+    pytest.param("a\\..\\x.png", "a/x.png", id="nor in the other system's way"),
+    pytest.param("level: order/%2e%2e/x?.png", "level_ order/_2e_2e/x_.png", id="nothing that an address would read"),
+])  # fmt: skip
+def test_a_picture_never_leaves_its_record(tmp_path, name, kept):
+    picture = tmp_path / "grid.png"
+    picture.write_bytes(b"x")
+    with Recorder(tmp_path / "spool", {"rule": "fit", "invocation": "i", "record_id": "r"}) as record:
+        record.attach(name, picture)
+    assert (tmp_path / "spool/r/artifacts" / kept).read_bytes() == b"x"
+    assert load(tmp_path / "spool")[0][0].events()[0]["artifact"] == kept
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["grid.png", "spool"]
+
+
+@pytest.mark.parametrize("name", ["", "/", "../..", "./..."])
+def test_a_name_of_nothing_is_refused(tmp_path, name):
+    with Recorder(tmp_path, {"rule": "fit", "invocation": "i"}) as record, pytest.raises(ValueError, match="no name"):
+        record.attach(name, tmp_path / "grid.png")
+
+
+def test_a_picture_that_cannot_be_copied_costs_one_warning_and_leaves_no_line(tmp_path, capsys):
+    with Recorder(tmp_path, {"rule": "fit", "invocation": "i"}) as record:
+        record.attach("a.png", tmp_path / "nowhere.png")
+        record.attach("b.png", tmp_path / "nowhere.png")
+    assert capsys.readouterr().err.count("Warning:") == 1 and load(tmp_path)[0][0].events() == []
+
+
+def test_a_silent_recorder_shows_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.png").write_bytes(b"x")
+    with Recorder.silent() as record:
+        record.attach("a.png", "a.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_job_that_stopped_with_its_work_saved_has_not_failed(tmp_path):
+    with pytest.raises(SystemExit), Recorder(tmp_path, {"rule": "fit", "invocation": "i"}) as record:
+        record.fail("Saved at step 40.", "stopped")
+        raise SystemExit(75)
+    meta = load(tmp_path)[0][0].meta
+    assert (meta["status"], meta["error"]) == ("stopped", "Saved at step 40.")

@@ -21,6 +21,22 @@ class Runtime(Section):
     micro_batch: int = Field(
         64, ge=1, description="Images that generation denoises at once; lower it when memory is short."
     )
+    training_micro_batch: int = Field(
+        0,
+        ge=0,
+        description="Images that training looks at at once on a device; the rest of a batch follows before the optimiser "
+        "steps. 0: all. Lower it when memory is short.",
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Recompute activations instead of keeping them: half the memory, a third slower."
+    )
+    processes: int = Field(
+        1, ge=1, description="Processes of a training job without a GPU; with GPUs it is one for each of `gpus`."
+    )
+    hub_offline: bool = Field(
+        False,
+        description="Take hub models from the local cache only; a job that would need the hub fails with a sentence.",
+    )
     tracking_uri: str = Field(
         "sqlite:///results/mlflow.db",
         description="MLflow store or server; credentials come from MLFLOW_TRACKING_* variables.",

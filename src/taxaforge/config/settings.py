@@ -52,15 +52,16 @@ class Settings(Section):
                     f"classification.arms: {arm!r} needs images that no method draws; guidance.methods are "
                     f"{', '.join(self.guidance.methods) or 'empty'}. Add {method!r} there or remove the arm."
                 )
-        if "taxadiffusion" in self.guidance.methods and len(self.diffusion.levels) < 2:
-            raise ValueError(
-                f"guidance.methods: 'taxadiffusion' guides a species away from a coarser level, but diffusion.levels is "
-                f"{self.diffusion.levels}. Add a coarser level or remove the method."
-            )
         if "cfg" in self.guidance.methods and self.diffusion.null_probability == 0:
             raise ValueError(
                 "guidance.methods: 'cfg' needs a trained null condition, but diffusion.null_probability is 0. "
                 "Raise it to 0.1 or remove the method."
+            )
+        if "taxadiffusion" in self.guidance.methods and len(self.diffusion.used_levels) == 1:
+            raise ValueError(
+                "guidance.methods: 'taxadiffusion' guides a fine level against a coarser one, but diffusion.variant "
+                f"{self.diffusion.variant!r} with diffusion.levels {self.diffusion.levels} uses "
+                f"{self.diffusion.used_levels[0]!r} alone. Add a coarser level, or remove the method."
             )
         folder = self.collection.folder
         if self.collection.source == "folder" and not (folder.path and (folder.table or folder.layout != "table")):

@@ -4,18 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
-from taxaforge.diffusion import codec, lora, schedule
+from taxaforge.diffusion import codec, lora, pretrained, schedule
 from taxaforge.diffusion.conditioning import Conditioning
 from taxaforge.diffusion.lineages import Lineages
-from taxaforge.errors import TaxaforgeError
+from taxaforge.diffusion.pretrained import BadGenerator
 from taxaforge.files import read_json
 
 MANIFEST = "manifest.json"
@@ -23,10 +23,6 @@ HEADS = 4
 """Attention heads of a fresh small denoiser."""
 PATCH = 2
 """Side of the pixel blocks that a fresh small denoiser sees as one position; 1 costs about four times the time."""
-
-
-class BadGenerator(TaxaforgeError):
-    """A generator's folder is incomplete or does not fit the run."""
 
 
 class Backbone(nn.Module):
@@ -38,6 +34,7 @@ class Backbone(nn.Module):
         codec: PixelCodec or AutoencoderCodec.
     Attributes:
         levels: names of the trained levels, coarse to fine. latent_shape: (c, h, w).
+        pooled: p, the width of the sentence vectors that SDXL reads beside its tokens; 0 for the others.
         prediction_type: "epsilon", what a call returns and what `scheduler` steps on. native: what the
             network itself says ("v_prediction" or "epsilon").
     Nothing here disables gradients, and nothing draws a random number unless modules are in train mode.
@@ -60,6 +57,8 @@ class Backbone(nn.Module):
         self.native = noise.config.prediction_type
         for name in ("tokens", "index", "unknown", "null"):
             self.register_buffer(f"text_{name}", getattr(lineages, name), persistent=False)
+        self.register_buffer("text_pooled", lineages.pooled, persistent=False)
+        self.pooled = lineages.pooled_width
 
     @property
     def device(self) -> torch.device:
@@ -69,14 +68,39 @@ class Backbone(nn.Module):
         """The training betas with `steps` timesteps set; `step(eps, t, z)` takes what a call returns."""
         return schedule.for_sampling(self.schedule, steps)
 
-    def rows(self, label: Tensor) -> Tensor:
-        """(B, L) text rows of classes (B,); class -1 is the null lineage."""
-        found = self.text_index[label.clamp(min=0)]
-        return torch.where(label[:, None] < 0, self.text_null, found)
+    def native_scheduler(self, steps: int) -> DDIMScheduler:
+        """The same, for stepping on what `predict` returns.
 
-    def tokens(self, label: Tensor, upto: Tensor) -> Tensor:
-        """c^(upto) (B, n, d) of classes (B,), -1 for null, each up to its own level (B,)."""
-        return self.conditioning(self.text_tokens, self.rows(label), upto)
+        By way of the noise, the first step of cosine betas divides by sqrt(abar) = 5e-5, so that one
+        rounding in the last bit, as another batch size brings, moves a pixel by 1e-4. By v it stays at 1e-6.
+        """
+        return schedule.for_sampling(self.schedule, steps, self.native)
+
+    def rows(self, label: Tensor, dropped: Tensor | None = None) -> Tensor:
+        """(B, L) text rows of classes (B,); class -1 is the null lineage, as is each level `dropped` (B, L)."""
+        nothing = label[:, None] < 0
+        if dropped is not None:
+            nothing = nothing | dropped
+        return torch.where(nothing, self.text_null, self.text_index[label.clamp(min=0)])
+
+    def tokens(self, label: Tensor, upto: Tensor, mine: Tensor | None = None, dropped: Tensor | None = None) -> Tensor:
+        """c^(upto) of classes (B,), -1 for null, each up to its own level (B,).
+
+        Args:
+            mine: (b,) long, the places asked for; None: all. Dropout is that of the whole batch.
+            dropped: (B, L) bool, levels whose name gives way to the null name.
+        Returns:
+            (b, n, d). Of SDXL (b, n + 1, d): the last row is the sentence vector (p <= d, filled up with
+            zeros) of the string on level `upto` [ext], so that a condition stays one tensor that can be
+            stacked, weighed and mixed.
+        """
+        rows = self.rows(label, dropped)
+        summed = self.conditioning(self.text_tokens, rows, upto, mine)
+        if not self.pooled:
+            return summed
+        finest = rows.gather(1, upto[:, None])[:, 0]
+        sentence = self.text_pooled[finest if mine is None else finest[mine]].to(summed.dtype)
+        return torch.cat([summed, pad(sentence, (0, summed.shape[-1] - self.pooled))[:, None]], dim=1)
 
     def condition(self, label: Tensor, upto: int) -> Tensor:
         """c^(upto) (B, n, d) of classes (B,) long; upto 0 is the coarsest level alone."""
@@ -89,9 +113,30 @@ class Backbone(nn.Module):
         """(B, n, d): the sum of all levels' modules on "<level>: None", as trained with null_probability."""
         return self.condition(torch.full((batch,), -1, device=self.device), len(self.levels) - 1)
 
-    def predict(self, z: Tensor, t: Tensor, tokens: Tensor) -> Tensor:
-        """The network's own output, in its native prediction type; t (B,) long."""
-        return self.unet(z, t, tokens, return_dict=False)[0]
+    def split(self, tokens: Tensor) -> tuple[Tensor, dict[str, Tensor] | None]:
+        """A condition (B, n', d) of `tokens` as a diffusers UNet or ControlNet takes it.
+
+        Returns:
+            encoder_hidden_states (B, n, d); added_cond_kwargs, None but for SDXL: the sentence vectors, and a
+            picture's size, the corner it was cropped at and the size wanted, here always the whole picture at
+            the generator's size.
+        """
+        if not self.pooled:
+            return tokens, None
+        size = self.images.size
+        places = torch.tensor([[size, size, 0, 0, size, size]], dtype=tokens.dtype, device=tokens.device)
+        added = {"text_embeds": tokens[:, -1, : self.pooled], "time_ids": places.expand(len(tokens), -1)}
+        return tokens[:, :-1], added
+
+    def predict(self, z: Tensor, t: Tensor, tokens: Tensor, **residuals) -> Tensor:
+        """The network's own output (B, c, h, w), in its native prediction type.
+
+        Args:
+            t: (B,) long. residuals: of a ControlNet, `down_block_additional_residuals` and
+                `mid_block_additional_residual`.
+        """
+        text, added = self.split(tokens)
+        return self.unet(z, t, text, added_cond_kwargs=added, **residuals, return_dict=False)[0]
 
     def forward(self, z: Tensor, t: int | Tensor, tokens: Tensor) -> Tensor:
         """Noise prediction eps (B, c, h, w) for z (B, c, h, w) at timestep t (one, or (B,)), tokens (B, n, d)."""
@@ -100,9 +145,9 @@ class Backbone(nn.Module):
         return schedule.to_eps(self.native, self.predict(z, t, tokens), z, abar)
 
     def to_image(self, z: Tensor) -> np.ndarray:
-        """uint8 (B, H, W, 3) RGB of latents (B, c, h, w)."""
+        """uint8 (B, H, W, 3) RGB of latents (B, c, h, w); one by one, as a VAE takes gigabytes for many at once."""
         with torch.no_grad():
-            return codec.to_pixels(self.images.decode(z))
+            return np.concatenate([codec.to_pixels(self.images.decode(one)) for one in z.split(1)])
 
     def to_latent(self, pixels: np.ndarray) -> Tensor:
         """Latents (B, c, h, w) of uint8 (B, H, W, 3) RGB pictures of the generator's size."""
@@ -153,28 +198,36 @@ def small_unet(channels: list[int], size: int, patch: int, width: int) -> UNet2D
     return unet
 
 
-def pipeline_parts(
-    pretrained: str, revision: str, size: int
-) -> tuple[UNet2DConditionModel, DDIMScheduler, codec.AutoencoderCodec]:
-    """Denoiser, schedule and VAE of a Stable Diffusion pipeline, from the hub or a local folder."""
-    where = {"pretrained_model_name_or_path": pretrained, "revision": revision}
-    unet = UNet2DConditionModel.from_pretrained(**where, subfolder="unet")
-    config = DDIMScheduler.load_config(**where, subfolder="scheduler")
-    vae = AutoencoderKL.from_pretrained(**where, subfolder="vae")
-    return unet, schedule.of_checkpoint(config), codec.AutoencoderCodec(vae, size)
-
-
 def parts(manifest: dict, folder: Path | None) -> tuple:
-    """Denoiser, schedule and codec of a manifest; `folder` None makes a fresh small denoiser."""
-    if manifest["backbone"] == "stable-diffusion":
-        return pipeline_parts(manifest["pretrained"], manifest["revision"], manifest["size"])
-    if folder is None:
+    """Denoiser, schedule and codec of a manifest.
+
+    Args:
+        folder: of the stage that has them; None: fresh, or as the pipeline has them. A stage that trained no
+            denoiser of its own (`own_unet`) leaves the pipeline's.
+    Raises: BadGenerator.
+    """
+    small, prediction = manifest["backbone"] == "small", manifest["prediction"]
+    pipeline = None if small else pretrained.opened(manifest["pretrained"], manifest["revision"])
+    if folder and manifest["own_unet"]:
+        unet = _saved_unet(folder / "unet")
+    elif small:
         unet = small_unet(manifest["channels"], manifest["size"], manifest["patch"], manifest["width"])
-        noise = DDIMScheduler(**schedule.SMALL)
     else:
-        unet = UNet2DConditionModel.from_pretrained(folder / "unet")
+        unet = pipeline.unet()
+    if folder and (folder / "scheduler").is_dir():
         noise = DDIMScheduler.from_pretrained(folder / "scheduler")
+    else:
+        noise = schedule.small(prediction) if small else pipeline.noise(prediction)
+    if not small:
+        return unet, noise, pipeline.images(manifest["size"])
     return unet.to(memory_format=torch.channels_last), noise, codec.PixelCodec(manifest["size"], manifest["patch"])
+
+
+def _saved_unet(folder: Path) -> UNet2DConditionModel:
+    try:
+        return UNet2DConditionModel.from_pretrained(folder, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        raise BadGenerator(f"{folder} cannot be read ({error}). Delete the stage and run it again.") from error
 
 
 def load(dir: str | Path, *, texts: str | Path, device: str = "cpu") -> Backbone:
@@ -192,12 +245,14 @@ def load(dir: str | Path, *, texts: str | Path, device: str = "cpu") -> Backbone
             )
     manifest = read_json(folder / MANIFEST)
     lineages = Lineages.load(texts)
-    if (lineages.levels, lineages.width) != (manifest["levels"], manifest["width"]):
+    made_with = (manifest["levels"], manifest["width"], manifest["pooled"])
+    if (lineages.levels, lineages.width, lineages.pooled_width) != made_with:
         raise BadGenerator(f"{folder} and {texts} come from different runs: their levels or token widths differ.")
     unet, noise, images = parts(manifest, folder)
     if manifest["lora_rank"]:
         lora.fold(unet, folder / "lora")
-    conditioning = Conditioning(manifest["levels"][: manifest["trained"]], manifest["width"])
+    levels = manifest["levels"][: manifest["trained"]]
+    conditioning = Conditioning(levels, manifest["width"], manifest["zero_gate"])
     conditioning.load_state_dict(load_file(folder / "levels.safetensors"))
     backbone = Backbone(unet, conditioning, lineages, noise, images)
     return backbone.eval().requires_grad_(False).to(device)

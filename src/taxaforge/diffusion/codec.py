@@ -31,7 +31,7 @@ class PixelCodec(nn.Module):
 
     def __init__(self, size: int, patch: int):
         super().__init__()
-        self.patch = patch
+        self.size, self.patch = size, patch
         self.latent_shape = (3 * patch**2, size // patch, size // patch)
 
     def encode(self, images: Tensor) -> Tensor:
@@ -43,17 +43,29 @@ class PixelCodec(nn.Module):
 
 
 class AutoencoderCodec(nn.Module):
-    """A pipeline's frozen VAE, at the mode of its posterior, so that encoding draws no random number."""
+    """A pipeline's frozen VAE, at the mode of its posterior, so that encoding draws no random number.
+
+    z = (mode - mean) * gain. Most VAEs have mean 0 and gain `scaling_factor`; a config may also name a
+    `shift_factor`, or mean and standard deviation of each channel, `latents_mean` and `latents_std`.
+    Attributes: shrink, px of the picture to one position of the latent.
+    """
 
     def __init__(self, vae: AutoencoderKL, size: int):
         super().__init__()
         self.vae = vae.eval().requires_grad_(False)
-        shrink = 2 ** (len(vae.config.block_out_channels) - 1)
-        self.latent_shape = (vae.config.latent_channels, size // shrink, size // shrink)
+        config = vae.config
+        self.size, self.shrink = size, 2 ** (len(config.block_out_channels) - 1)
+        self.latent_shape = (config.latent_channels, size // self.shrink, size // self.shrink)
+        mean = config.latents_mean or [config.shift_factor or 0.0]
+        gain = [config.scaling_factor / deviation for deviation in config.latents_std or [1.0]]
+        for name, values in (("mean", mean), ("gain", gain)):
+            self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
 
     def encode(self, images: Tensor) -> Tensor:
-        return self.vae.encode(images).latent_dist.mode() * self.vae.config.scaling_factor
+        with torch.autocast(images.device.type, enabled=False):  # in half precision some VAEs overflow
+            return (self.vae.encode(images.to(self.vae.dtype)).latent_dist.mode() - self.mean) * self.gain
 
     def decode(self, z: Tensor) -> Tensor:
         """(B, 3, H, W), not clipped; differentiable."""
-        return self.vae.decode(z / self.vae.config.scaling_factor).sample
+        with torch.autocast(z.device.type, enabled=False):
+            return self.vae.decode((z / self.gain + self.mean).to(self.vae.dtype)).sample

@@ -31,27 +31,37 @@ class Conditioning(nn.Module):
     Args:
         levels: L level names; the parameters of level l live under `encoders.<l>.`.
         width: d of the tokens.
+        zero_gate: [ext] multiplies level l by a learned number `gates.<l>`, 1 for the coarsest level and 0
+            for the finer ones at first. Without it a fresh level is a jump: its post-norm output is as long
+            as all of c^(l-1), which frozen adapters have never seen.
     """
 
-    def __init__(self, levels: Sequence[str], width: int):
+    def __init__(self, levels: Sequence[str], width: int, zero_gate: bool = False):
         super().__init__()
         self.levels = list(levels)
         self.encoders = nn.ModuleList(level_module(width) for _ in self.levels)
+        gates = [nn.Parameter(torch.full((), float(level == 0))) for level in range(len(self.levels))]
+        self.gates = nn.ParameterList(gates if zero_gate else [])
 
-    def forward(self, tokens: Tensor, rows: Tensor, upto: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, rows: Tensor, upto: Tensor, mine: Tensor | None = None) -> Tensor:
         """c^(upto) of each item of a batch; items may stop at different levels.
 
         Args:
             tokens: (S, n, d), the frozen text of all strings.
             rows: (B, L) long, each item's string on each level.
             upto: (B,) long in 0..L-1, the finest level that each item uses.
+            mine: (b,) long, the items asked for; None: all. Dropout is that of the whole batch.
         Returns:
-            (B, n, d). Levels finer than every item's `upto` are not run at all, so that their gradient
+            (b, n, d). Levels finer than every item's `upto` are not run at all, so that their gradient
             stays None and the optimiser leaves them alone. Items that share a string share its dropout.
         """
-        levels = []
+        levels, rest = [], slice(None) if mine is None else mine
         for level in range(int(upto.max()) + 1):
             used, back = rows[:, level].unique(return_inverse=True)
-            levels.append(self.encoders[level](tokens[used])[back])
+            said = self.encoders[level](tokens[used])
+            if len(self.gates):
+                said = self.gates[level] * said
+            levels.append(said[back[rest]])
         sums = torch.stack(levels).cumsum(0)
-        return sums[upto, torch.arange(len(rows), device=rows.device)]
+        upto = upto[rest]
+        return sums[upto, torch.arange(len(upto), device=upto.device)]

@@ -1,7 +1,7 @@
 """The frozen text of every name on every level: what the level modules read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -27,7 +27,9 @@ class Lineages:
 
     levels: L names, coarse to fine. strings: S distinct texts `"<level>: <name>"`. tokens: (S, n, d)
     float32, frozen encoder states. index: (C, L) rows of `tokens`, class order of the run. unknown,
-    null: (L,) rows of `"<level>: unknown"` and `"<level>: None"`.
+    null: (L,) rows of `"<level>: unknown"` and `"<level>: None"`. pooled: (S, p) sentence vectors, of
+    SDXL alone. source: which pipeline's weights said all this (`pretrained.Pipeline.facts`), None for the
+    run's own text tower.
     """
 
     levels: list[str]
@@ -36,31 +38,42 @@ class Lineages:
     index: Tensor
     unknown: Tensor
     null: Tensor
+    pooled: Tensor | None = None
+    source: dict | None = None
 
     @property
     def width(self) -> int:
         return self.tokens.shape[-1]
 
+    @property
+    def pooled_width(self) -> int:
+        """p, 0 where there are no sentence vectors."""
+        return 0 if self.pooled is None else self.pooled.shape[-1]
+
     def to(self, device: str | torch.device) -> "Lineages":
         moved = {name: getattr(self, name).to(device) for name in ("tokens", "index", "unknown", "null")}
-        return Lineages(self.levels, self.strings, **moved)
+        pooled = None if self.pooled is None else self.pooled.to(device)
+        return replace(self, **moved, pooled=pooled)
 
     def save(self, path: str | Path) -> None:
         """Writes `path` (.safetensors) and the .json beside it."""
+        tensors = {"tokens": self.tokens} if self.pooled is None else {"tokens": self.tokens, "pooled": self.pooled}
         with atomic(path) as temporary:
-            temporary.write_bytes(save({"tokens": self.tokens.contiguous()}))
+            temporary.write_bytes(save({name: value.contiguous() for name, value in tensors.items()}))
         rows = {name: getattr(self, name).tolist() for name in ("index", "unknown", "null")}
-        write_json(Path(path).with_suffix(".json"), {"levels": self.levels, "strings": self.strings, **rows})
+        table = {"levels": self.levels, "strings": self.strings, "source": self.source, **rows}
+        write_json(Path(path).with_suffix(".json"), table)
 
     @classmethod
     def load(cls, path: str | Path) -> "Lineages":
         """Reads what `save` wrote; raises BadTexts where the two files do not belong together."""
         table = read_json(Path(path).with_suffix(".json"))
-        tokens = load_file(path)["tokens"]
+        tensors = load_file(path)
         rows = {name: torch.tensor(table[name], dtype=torch.long) for name in ("index", "unknown", "null")}
-        if len(tokens) != len(table["strings"]) or rows["index"].shape[1:] != (len(table["levels"]),):
+        strings = {len(values) for values in (table["strings"], *tensors.values())}
+        if len(strings) != 1 or rows["index"].shape[1:] != (len(table["levels"]),):
             raise BadTexts(f"{path} and the .json beside it do not belong together. Delete both and run again.")
-        return cls(table["levels"], table["strings"], tokens, **rows)
+        return cls(table["levels"], table["strings"], **tensors, **rows, source=table["source"])
 
 
 def strings_of(classes: Sequence[dict], levels: Sequence[str]) -> tuple[list[str], dict[str, list]]:

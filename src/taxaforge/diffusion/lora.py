@@ -35,11 +35,37 @@ def parameters(unet: nn.Module) -> dict[str, nn.Parameter]:
     return {name: value for name, value in unet.named_parameters() if ".lora_" in name}
 
 
+def _stored(name: str) -> str:
+    """An adapter parameter's name in a file, from its name in the denoiser."""
+    return PREFIX + name.replace(".default.", ".")
+
+
+def restore(unet: nn.Module, folder: str | Path) -> None:
+    """Sets the trainable adapters of `add` to those in `folder`. Raises LoraMismatch."""
+    values = _read(folder)
+    for name, value in parameters(unet).items():
+        stored = values.get(_stored(name))
+        if stored is None or stored.shape != value.shape:
+            raise LoraMismatch(
+                f"{Path(folder, FILE)} has no adapter like {name!r} {tuple(value.shape)}. Was diffusion.lora_rank changed? "
+                "Delete the stage and run it again."
+            )
+        with torch.no_grad():
+            value.copy_(stored)
+
+
+def _read(folder: str | Path) -> dict[str, Tensor]:
+    path = Path(folder, FILE)
+    if not path.is_file():
+        raise LoraMismatch(
+            f"{path} is missing: the stage's adapters were not saved. Delete the stage and run it again."
+        )
+    return safetensors.load_file(path)
+
+
 def save(values: dict[str, Tensor], folder: str | Path) -> None:
     """Writes adapters under the names that `pipeline.load_lora_weights(folder)` reads (alpha = rank)."""
-    named = {
-        PREFIX + name.replace(".default.", "."): value.detach().cpu().contiguous() for name, value in values.items()
-    }
+    named = {_stored(name): value.detach().cpu().contiguous() for name, value in values.items()}
     with atomic(Path(folder, FILE)) as temporary:
         temporary.write_bytes(safetensors.save(named, metadata={"format": "pt"}))
 
@@ -49,12 +75,7 @@ def fold(unet: nn.Module, folder: str | Path) -> None:
 
     Raises: LoraMismatch where the file is missing, or an adapter has no place in this denoiser.
     """
-    path = Path(folder, FILE)
-    if not path.is_file():
-        raise LoraMismatch(
-            f"{path} is missing: the stage's adapters were not saved. Delete the stage and run it again."
-        )
-    values = safetensors.load_file(path)
+    path, values = Path(folder, FILE), _read(folder)
     for name in [key for key in values if key.endswith(".lora_A.weight")]:
         stem = name.removeprefix(PREFIX).removesuffix(".lora_A.weight")
         try:

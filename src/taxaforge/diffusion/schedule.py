@@ -19,6 +19,22 @@ SMALL = {
 """The pixel backbone: cosine betas end at abar = 2.4e-9, where only v is well conditioned."""
 
 
+SMALL_EPSILON = {
+    **SMALL,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "prediction_type": "epsilon",
+}
+"""The pixel backbone where it predicts the noise: betas that keep sqrt(abar) = 0.068 at the last step, so that
+dividing by it is harmless."""
+
+
+def small(prediction: str) -> DDIMScheduler:
+    """The schedule of a fresh pixel backbone; prediction: "epsilon" or "v_prediction"."""
+    return DDIMScheduler(**(SMALL_EPSILON if prediction == "epsilon" else SMALL))
+
+
 def of_checkpoint(config: dict) -> DDIMScheduler:
     """DDIM on the betas of a pipeline whose scheduler config this is.
 
@@ -28,9 +44,9 @@ def of_checkpoint(config: dict) -> DDIMScheduler:
     return DDIMScheduler.from_config(config, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
 
 
-def for_sampling(schedule: DDIMScheduler, steps: int) -> DDIMScheduler:
-    """The same betas with `steps` timesteps set, stepping on noise predictions whatever the network predicts."""
-    sampler = DDIMScheduler.from_config(schedule.config, prediction_type="epsilon")
+def for_sampling(schedule: DDIMScheduler, steps: int, prediction_type: str = "epsilon") -> DDIMScheduler:
+    """The same betas with `steps` timesteps set, stepping on predictions of that type whatever the network predicts."""
+    sampler = DDIMScheduler.from_config(schedule.config, prediction_type=prediction_type)
     sampler.set_timesteps(steps)
     return sampler
 
@@ -64,6 +80,18 @@ def target(kind: str, z0: Tensor, eps: Tensor, abar: Tensor) -> Tensor:
     if kind == "v_prediction":
         return abar.sqrt() * eps - (1 - abar).sqrt() * z0
     return eps
+
+
+def loss_weight(kind: str, abar: Tensor, gamma: float) -> Tensor:
+    """Min-SNR weight (B,) of images at abar (B,): min(snr, gamma) over snr for noise, over snr + 1 for v.
+
+    Clean images are easy and many steps see them; the cap keeps them from ruling the gradient. gamma 0
+    weighs all alike. Source: Hang et al. 2023 (arXiv:2303.09556), Sec. 3.4; the paper's gamma is 5.
+    """
+    if not gamma:
+        return torch.ones_like(abar)
+    snr = abar / (1 - abar)
+    return snr.clamp(max=gamma) / (snr + 1 if kind == "v_prediction" else snr)
 
 
 def to_eps(kind: str, out: Tensor, z: Tensor, abar: Tensor) -> Tensor:

@@ -1,8 +1,7 @@
-"""Trains one stage: the foundation on random levels, or one taxonomic level on what came before it.
+"""Trains one stage: the foundation on random levels, or one step of a variant on what came before it.
 
     base      the whole denoiser and all level modules, each image up to a random level; `small` only
-    level 0   adapters (LoRA) and E_0; everything else frozen
-    level i   E_i alone
+    others    as `variants.recipe` says: which modules, which part of the denoiser, which levels
 
 Source of the stages: TaxaDiffusion (arXiv:2506.01923) [code]. Differs from the paper: the base stage,
 which a network from scratch needs before there is anything to adapt; one null lineage through all
@@ -10,25 +9,27 @@ modules, trained with `null_probability`; frozen modules run without dropout.
 """
 
 import shutil
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from taxaforge.diffusion import lora
+from taxaforge.diffusion import devices, lora, schedule, watching
 from taxaforge.diffusion.backbone import MANIFEST, PATCH, Backbone, BadGenerator, parts
-from taxaforge.diffusion.checkpoint import State, Stopped, opened, stop_flag
+from taxaforge.diffusion.checkpoint import stop_flag
 from taxaforge.diffusion.conditioning import Conditioning
-from taxaforge.diffusion.data import Latents
+from taxaforge.diffusion.data import Batches
+from taxaforge.diffusion.latents import Cached, Pixels
 from taxaforge.diffusion.lineages import Lineages
-from taxaforge.diffusion.training import BASE, Run
+from taxaforge.diffusion.loop import Log, Looks, Show, fit, state_of
+from taxaforge.diffusion.objective import Objective
+from taxaforge.diffusion.training import LEVELS_RATE, Run, Source
+from taxaforge.diffusion.variants import learned, recipe
 from taxaforge.files import atomic, read_json, write_json, write_lines
 from taxaforge.packs import Pack
-from taxaforge.progress import Progress
 from taxaforge.seeds import seed_of
 
 
@@ -42,83 +43,144 @@ def train(
     out: str | Path,
     state_dir: str | Path,
     init: str | Path | None = None,
-    log: Callable[[int | None, dict[str, float]], None] = lambda step, values: None,
+    validation: str | Path | None = None,
+    latents: str | Path | None = None,
+    validation_latents: str | Path | None = None,
+    log: Log = lambda step, values: None,
+    show: Show = lambda name, path: None,
     device: str = "cpu",
     every_s: float = 5.0,
+    micro_batch: int = 0,
+    gradient_checkpointing: bool = False,
 ) -> None:
     """Trains a stage, or goes on with it, and writes the folder `out` that `backbone.load` opens.
 
+    In a job of several processes all of them call this alike; rank 0 writes.
+
     Args:
-        stage: "base" or one of cfg["levels"]. pack: training images of side cfg["size"]. texts: of `texts.encode`.
-        cfg: shared values of section `diffusion` with the stage's own on top, and `size`.
+        stage: "base", a level, or a variant of one stage. pack: training images of side cfg["size"].
+        texts: of `texts.encode`. validation: held-out images, for the loss that is looked at on the way.
+        latents, validation_latents: of `latents.encode`, for a backbone that compresses.
+        cfg: shared values of section `diffusion` with the stage's own on top, `levels` those in use, and `size`.
         seed: of the run. init: folder of the stage before; None for the first.
         state_dir: keeps checkpoints; a killed or stopped stage goes on from there and ends with the very
             weights that an undisturbed one has (on the same kind of machine and number of threads).
-        log: curves `loss`, `learning_rate` by step, and at the end the mean loss of the last tenth.
-    Raises: Stopped after a signal, with the state saved; AlreadyTraining; BadGenerator, LoraMismatch.
+        log: metrics by step, and final ones. show: told of every sample grid.
+        micro_batch: images at once in a process, 0 for all. gradient_checkpointing: less memory, more time.
+            Neither changes more than rounding.
+    Raises: Stopped after a signal, with the state saved; AlreadyTraining; BadStage, BadGenerator, LoraMismatch.
     """
     data, lineages = Pack.load(pack), Lineages.load(texts)
-    if data.pixels.shape[1:] != (cfg["size"], cfg["size"], 3):
-        raise BadGenerator(f"{pack} holds pictures of {data.pixels.shape[1:]}, the stage wants {cfg['size']} px.")
-    shared = {name: value for name, value in cfg.items() if name != "checkpoint_every"}
+    held_out = Pack.load(validation) if validation else None
+    for path, images in ((pack, data), (validation, held_out)):
+        if images is not None and images.pixels.shape[1:] != (cfg["size"], cfg["size"], 3):
+            raise BadGenerator(f"{path} holds pictures of {images.pixels.shape[1:]}, the stage wants {cfg['size']} px.")
+    shared = {name: value for name, value in cfg.items() if name not in ("checkpoint_every", "contour")}
     made_of = {"stage": stage, "seed": seed, "cfg": shared, "images": data.identifier}
     init = Path(init) if init else None
-    manifest = describe(stage, lineages, cfg, seed)
-    with opened(state_dir, made_of) as state, stop_flag() as stop:
-        backbone, trainable = prepare(stage, lineages, cfg, seed, init)
-        backbone.to(device)
-        run = Run(backbone, trainable, stage, cfg, seed)
-        if (saved := state.load(device)) is not None:
-            run.restore(saved)
-        state.note("resumed" if run.step else "started", run.step)
-        _fit(
-            run,
-            Latents(backbone, data),
-            torch.from_numpy(data.label),
-            state,
-            stop,
-            cfg["checkpoint_every"],
-            log,
-            every_s,
-        )
-        with atomic(out) as folder:
-            _write(folder, backbone, run.averages(), manifest, init)
-            write_lines(folder / "history.jsonl", run.history)
-        state.note("finished", run.step)
+    with (
+        devices.opened(device, cfg["precision"]) as accelerator,
+        state_of(accelerator, state_dir, made_of) as state,
+        stop_flag() as stop,
+    ):
+        run = start(stage, lineages, data, cfg, seed, init, accelerator, latents, micro_batch, gradient_checkpointing)
+        backbone = run.objective.backbone
+        unseen = (held_out, source(backbone, held_out, validation_latents)) if held_out and len(held_out) else None
+        looks = _looks(run, stage, cfg, seed, unseen, len(data.classes))
+        fit(run, state, stop, looks, checkpoint_every=cfg["checkpoint_every"], log=log, show=show, every_s=every_s)
+        if accelerator.is_main_process:
+            weights = {
+                name.removeprefix("backbone."): value for name, value in run.result(cfg["watch"]["patience"]).items()
+            }
+            with atomic(out) as folder:
+                write(folder, backbone, weights, describe(stage, lineages, backbone, cfg, seed, init), init)
+                write_lines(folder / "history.jsonl", run.history)
+                if (pictures := state.folder / "samples").is_dir():
+                    shutil.copytree(pictures, folder / "samples")
+            state.note("finished", run.step)
+        accelerator.wait_for_everyone()
 
 
-def _fit(
-    run: Run,
-    latents: Latents,
-    labels: Tensor,
-    state: State,
-    stop: threading.Event,
-    checkpoint_every: int,
-    log: Callable[[int | None, dict[str, float]], None],
-    every_s: float,
-) -> None:
-    """Trains to the last step; saves now and then, when asked to stop, and at the end."""
-    progress = Progress(f"{run.stage} stage", run.steps, "steps", run.step, every_s)
-    first, began = run.step, time.monotonic()
-    while run.step < run.steps:
-        line = run.advance(latents, labels)
-        if line:
-            log(run.step, {name: line[name] for name in ("loss", "learning_rate")})
-        progress(run.step, loss=run.loss)
-        if stop.is_set():
-            state.save(run.state())
-            state.note("stopped", run.step)
-            raise Stopped(
-                f"Stage {run.stage} was asked to stop and is saved at step {run.step} of {run.steps}. "
-                "Run again to go on from there."
-            )
-        if run.step % checkpoint_every == 0 or run.step == run.steps:
-            state.save(run.state())
-    tail = [line["loss"] for line in run.history[-max(1, len(run.history) // 10) :]]
-    figures = {"loss": sum(tail) / len(tail), "trained_parameters": float(sum(map(torch.numel, run.values)))}
-    if run.step > first:
-        figures["images_per_second"] = (run.step - first) * run.size / (time.monotonic() - began)
-    log(None, figures)
+def start(
+    stage: str,
+    lineages: Lineages,
+    data: Pack,
+    cfg: dict,
+    seed: int,
+    init: Path | None,
+    accelerator: Accelerator,
+    latents: str | Path | None = None,
+    micro_batch: int = 0,
+    gradient_checkpointing: bool = False,
+) -> Run:
+    """A stage before its first step, on the accelerator's device; arguments as `train` takes them."""
+    backbone, trainable = prepare(stage, lineages, cfg, seed, init)
+    if gradient_checkpointing:
+        backbone.unet.enable_gradient_checkpointing()
+    objective = Objective(backbone, cfg["min_snr_gamma"])
+    devices.settle(objective, accelerator, backbone.unet, cfg["precision"])
+    return Run(
+        objective,
+        {f"backbone.{name}": value for name, value in trainable.items()},
+        batches(stage, cfg, seed, torch.from_numpy(data.label), backbone),
+        source(backbone, data, latents),
+        cfg,
+        stage=stage,
+        seed=seed,
+        levels=lineages.levels,
+        accelerator=accelerator,
+        micro_batch=micro_batch,
+        rate_of=_rates(stage, cfg),
+    )
+
+
+def batches(stage: str, cfg: dict, seed: int, labels: Tensor, backbone: Backbone) -> Batches:
+    """What the steps of a stage see. labels: (N,) of the training images."""
+    return Batches(
+        seed=seed,
+        stage=stage,
+        size=cfg["batch_size"],
+        labels=labels,
+        share=recipe(stage, cfg).share,
+        timesteps=len(backbone.schedule.alphas_cumprod),
+        places=schedule.towards_the_middle if cfg["backbone"] == "small" else schedule.evenly,
+        shape=backbone.latent_shape,
+        flip=cfg["flip"],
+        null_probability=cfg["null_probability"],
+        level_dropout=cfg["level_dropout"],
+        noise_offset=cfg["noise_offset"],
+    )
+
+
+def source(backbone: Backbone, data: Pack, latents: str | Path | None) -> Source:
+    """The latents of a pack's images: from the cache, where there is one."""
+    return Cached.load(latents, data) if latents else Pixels(backbone, data)
+
+
+def _rates(stage: str, cfg: dict) -> Callable[[str], float]:
+    """The share of the learning rate of each parameter."""
+    scratch = cfg["backbone"] == "small" and recipe(stage, cfg).denoiser == "full"
+    return lambda name: LEVELS_RATE if scratch and ".conditioning." in name else 1.0
+
+
+def _looks(run: Run, stage: str, cfg: dict, seed: int, unseen, classes: int) -> Looks:
+    """unseen: (pack, source) of held-out images, or None."""
+    watch, finest, backbone = cfg["watch"], recipe(stage, cfg).finest, run.objective.backbone
+    validate = None
+    if unseen:
+        held_out, latents = unseen
+        labels = torch.from_numpy(held_out.label)
+        look = watching.Validation.of(latents, run.batches, labels, watch["validation_images"], finest)
+
+        def validate() -> float:
+            with run.accelerator.autocast():
+                return look(run.objective, run.accelerator.device)
+
+    def draw(path: Path) -> None:
+        with run.accelerator.autocast():
+            watching.save_grid(watching.grid(backbone, classes, finest, seed), path)
+
+    return Looks(validate, draw, watch["validate_every"], watch["samples_every"], watch["patience"])
 
 
 def prepare(
@@ -127,42 +189,45 @@ def prepare(
     """The generator at the start of a stage: what is trained requires gradients and is in train mode, nothing else.
 
     Returns: backbone on the CPU; the trained parameters by name.
-    Raises: BadGenerator where the stage is unknown or comes out of order.
+    Raises: BadStage where the stage is unknown; BadGenerator where it comes out of order.
     """
-    levels = cfg["levels"]
-    sequence = [BASE, *levels] if cfg["backbone"] == "small" else levels
-    if stage not in sequence:
-        raise BadGenerator(f"There is no stage {stage!r}; this generator has {', '.join(sequence)}.")
+    plan = recipe(stage, cfg)
     manifest = read_json(init / MANIFEST) if init else None
     before = manifest["stage"] if manifest else None
-    expected = dict(zip(sequence, [None, *sequence], strict=False))[stage]
-    if before != expected:
-        raise BadGenerator(f"Stage {stage!r} starts from {expected}, but was given {before}. Check diffusion.levels.")
+    if before not in plan.before:
+        wanted = " or ".join(str(name or "nothing") for name in plan.before)
+        raise BadGenerator(
+            f"Stage {stage!r} starts from {wanted}, but was given {before or 'nothing'}. "
+            "Check diffusion.levels and diffusion.variant."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "denoiser"))
-        unet, noise, images = parts(manifest or describe(stage, lineages, cfg, seed), init)
-    if manifest and manifest["lora_rank"]:
+        unet, noise, images = parts(manifest or _fresh(stage, lineages, cfg, seed), init)
+    adapters = bool(manifest and manifest["lora_rank"])
+    if adapters and plan.denoiser != "lora":
         lora.fold(unet, init / "lora")
-    conditioning = _conditioning(lineages, seed, init, manifest["trained"] if manifest else 0)
+    conditioning = _conditioning(lineages, seed, init, manifest["trained"] if manifest else 0, cfg["zero_gate"])
     backbone = Backbone(unet, conditioning, lineages, noise, images).requires_grad_(False).eval()
-    if stage == BASE:
+    if plan.denoiser == "full":
         unet.requires_grad_(True).train()
-        conditioning.requires_grad_(True).train()
-    else:
-        level = levels.index(stage)
+    elif plan.denoiser == "lora":
+        lora.add(unet, cfg["lora_rank"], seed_of(seed, "adapters"))
+        if adapters:
+            lora.restore(unet, init / "lora")
+    for level in plan.modules:
         conditioning.encoders[level].requires_grad_(True).train()
-        if level == 0:
-            lora.add(unet, cfg["lora_rank"], seed_of(seed, "adapters"))
+        if cfg["zero_gate"]:
+            conditioning.gates[level].requires_grad_(True)
     return backbone, {name: value for name, value in backbone.named_parameters() if value.requires_grad}
 
 
-def describe(stage: str, lineages: Lineages, cfg: dict, seed: int) -> dict:
-    """The manifest of a stage: all that a loader needs beside the weights."""
+def _fresh(stage: str, lineages: Lineages, cfg: dict, seed: int) -> dict:
+    """The manifest of a generator before its first stage."""
     small = cfg["backbone"] == "small"
-    level = len(cfg["levels"]) if stage == BASE else cfg["levels"].index(stage) + 1
     return {
-        "format": 1,
+        "format": 2,
         "stage": stage,
+        "variant": cfg["variant"],
         "backbone": cfg["backbone"],
         "pretrained": None if small else cfg["pretrained"],
         "revision": None if small else cfg["revision"],
@@ -170,19 +235,40 @@ def describe(stage: str, lineages: Lineages, cfg: dict, seed: int) -> dict:
         "patch": PATCH if small else None,
         "size": cfg["size"],
         "levels": lineages.levels,
-        "trained": len(cfg["levels"]) if small else level,
+        "trained": 0,
         "width": lineages.width,
-        "lora_rank": 0 if stage == BASE else cfg["lora_rank"],
+        "pooled": 0 if lineages.pooled is None else lineages.pooled.shape[-1],
+        "lora_rank": 0,
+        "own_unet": small,
+        "prediction": {"auto": "v_prediction" if small else None}.get(cfg["prediction"], cfg["prediction"]),
+        "zero_gate": cfg["zero_gate"],
         "seed": seed,
         "steps": cfg["steps"],
     }
 
 
-def _conditioning(lineages: Lineages, seed: int, init: Path | None, trained: int) -> Conditioning:
+def describe(stage: str, lineages: Lineages, backbone: Backbone, cfg: dict, seed: int, init: Path | None) -> dict:
+    """The manifest of a trained stage: all that a loader needs beside the weights."""
+    plan, before = recipe(stage, cfg), read_json(init / MANIFEST) if init else _fresh(stage, lineages, cfg, seed)
+    rank = {"lora": cfg["lora_rank"], "full": 0}.get(plan.denoiser, before["lora_rank"])
+    return {
+        **before,
+        "stage": stage,
+        "variant": cfg["variant"],
+        "trained": max(before["trained"], learned(stage, cfg)),
+        "lora_rank": rank,
+        "own_unet": before["own_unet"] or plan.denoiser == "full",
+        "prediction": backbone.native,
+        "seed": seed,
+        "steps": cfg["steps"],
+    }
+
+
+def _conditioning(lineages: Lineages, seed: int, init: Path | None, trained: int, zero_gate: bool) -> Conditioning:
     """All level modules: the first `trained` from the stage in `init`, the others fresh from the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "levels"))
-        conditioning = Conditioning(lineages.levels, lineages.width)
+        conditioning = Conditioning(lineages.levels, lineages.width, zero_gate)
     if init:
         values = load_file(init / "levels.safetensors")
         wanted = [name for name in conditioning.state_dict() if int(name.split(".")[1]) < trained]
@@ -192,26 +278,26 @@ def _conditioning(lineages: Lineages, seed: int, init: Path | None, trained: int
     return conditioning
 
 
-def _write(folder: Path, backbone: Backbone, averaged: dict[str, Tensor], manifest: dict, init: Path | None) -> None:
+def write(folder: Path, backbone: Backbone, weights: dict[str, Tensor], manifest: dict, init: Path | None) -> None:
     """The stage's folder. What a stage did not train is carried over from `init` byte by byte."""
     folder.mkdir()
-    own = {name.removeprefix("unet."): value for name, value in averaged.items() if name.startswith("unet.")}
+    denoiser = {name.removeprefix("unet."): value for name, value in weights.items() if name.startswith("unet.")}
+    adapters = {name: value for name, value in denoiser.items() if ".lora_" in name}
     with torch.no_grad():
-        for name, value in averaged.items():
+        for name, value in weights.items():
             backbone.get_parameter(name).copy_(value)
-    if manifest["stage"] == BASE:
+    if denoiser and not adapters:
         backbone.unet.save_pretrained(folder / "unet")
-    elif manifest["backbone"] == "small":
+    elif manifest["own_unet"]:
         shutil.copytree(init / "unet", folder / "unet")
-    if own and manifest["stage"] != BASE:
-        lora.save(own, folder / "lora")
+    if adapters:
+        lora.save(adapters, folder / "lora")
     elif manifest["lora_rank"]:
         shutil.copytree(init / "lora", folder / "lora")
-    trained = range(manifest["trained"])
     levels = {
         name: value.detach().cpu().contiguous()
         for name, value in backbone.conditioning.state_dict().items()
-        if int(name.split(".")[1]) in trained
+        if int(name.split(".")[1]) < manifest["trained"]
     }
     (folder / "levels.safetensors").write_bytes(save(levels, metadata={"format": "pt"}))
     backbone.schedule.save_pretrained(folder / "scheduler")

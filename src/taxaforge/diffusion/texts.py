@@ -5,11 +5,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from taxaforge.diffusion import pretrained as pipelines
 from taxaforge.diffusion.lineages import BadTexts, Lineages, strings_of
 from taxaforge.files import read_json
 from taxaforge.semantics import model as semantic_model
-
-BATCH = 64
 
 
 def encode(
@@ -27,18 +26,21 @@ def encode(
     Args:
         classes: classes.json of the run. levels: rank names, coarse to fine.
         backbone: "small" reads with the text tower in `semantics`; "stable-diffusion" with the text
-            encoder of the pipeline `pretrained` at `revision`.
-    Each string is encoded alone and padded to the encoder's length, states after the final norm.
+            encoders of the pipeline `pretrained` at `revision`, whose weights the .json names by their hashes.
+    Each string is encoded alone and padded to the encoder's length.
+    Raises: BadTexts; pretrained.BadGenerator where the pipeline cannot be used.
     """
     strings, rows = strings_of(read_json(classes), levels)
+    pooled = source = None
     if backbone == "small":
         if semantics is None:
             raise BadTexts("The small backbone reads names with the run's own text tower; give `semantics`.")
         tokens = centred(semantic_model.load(semantics).tokens(strings))
     else:
-        tokens = pipeline_tokens(strings, pretrained, revision)
+        pipeline = pipelines.opened(pretrained, revision)
+        (tokens, pooled), source = pipeline.text(strings), pipeline.facts()
     index = {name: torch.tensor(value, dtype=torch.long) for name, value in rows.items()}
-    Lineages(levels, strings, tokens, **index).save(out)
+    Lineages(levels, strings, tokens, **index, pooled=pooled, source=source).save(out)
 
 
 def centred(tokens: Tensor) -> Tensor:
@@ -49,20 +51,3 @@ def centred(tokens: Tensor) -> Tensor:
     """
     apart = tokens - tokens.mean(0)
     return apart / apart.std()
-
-
-@torch.inference_mode()
-def pipeline_tokens(strings: list[str], pretrained: str, revision: str) -> Tensor:
-    """(N, n, d) `last_hidden_state` of the CLIP text encoder of a Stable Diffusion pipeline."""
-    from transformers import CLIPTextModel, CLIPTokenizer
-
-    where = {"pretrained_model_name_or_path": pretrained, "revision": revision}
-    tokenizer = CLIPTokenizer.from_pretrained(**where, subfolder="tokenizer")
-    encoder = CLIPTextModel.from_pretrained(**where, subfolder="text_encoder").eval()
-    length = encoder.config.max_position_embeddings
-    parts = []
-    for first in range(0, len(strings), BATCH):
-        batch = strings[first : first + BATCH]
-        ids = tokenizer(batch, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
-        parts.append(encoder(ids)[0])
-    return torch.cat(parts)

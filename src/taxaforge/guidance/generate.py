@@ -15,15 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from PIL import Image
 
 from taxaforge.diffusion import backbone as backbones
+from taxaforge.diffusion.sampler import NotFinite, Watch, sample
 from taxaforge.errors import TaxaforgeError
 from taxaforge.files import atomic, read_json, sha256_of, write_json, write_lines
 from taxaforge.guidance.noise import initial_noise
 from taxaforge.guidance.registry import METHODS
-from taxaforge.guidance.sampler import NotFinite, Watch, sample
 from taxaforge.guidance.terms import guided
 from taxaforge.guidance.worklist import Item, batches, worklist
 from taxaforge.progress import Progress
@@ -116,21 +115,10 @@ def draw(backbone, method: str, batch: Sequence[Item], cfg: dict, device: str = 
     with torch.no_grad():
         predict = guided(backbone.predict, METHODS[method].recipe(backbone, label, cfg))
     try:
-        z = sample(predict, z, _native_schedule(backbone, cfg["steps"]), watch=watch)
+        z = sample(predict, z, backbone.native_scheduler(cfg["steps"]), watch=watch)
     except NotFinite as error:
         raise NotFinite(error.step, [batch[position].identifier for position in error.images], method) from None
     return backbone.to_image(z)
-
-
-def _native_schedule(backbone, steps: int) -> DDIMScheduler:
-    """The backbone's schedule, stepping on what its network itself says: v for `small`.
-
-    By way of the noise, the first step of cosine betas divides by sqrt(abar) = 5e-5, so that one
-    rounding in the last bit, as another batch size brings, moves a pixel by 1e-4. By v it stays at 1e-6.
-    """
-    schedule = DDIMScheduler.from_config(backbone.scheduler(steps).config, prediction_type=backbone.native)
-    schedule.set_timesteps(steps)
-    return schedule
 
 
 def _records(items: Sequence[Item], method: str, texts, cfg: dict, shard: int) -> list[dict]:

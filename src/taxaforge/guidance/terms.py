@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from taxaforge.guidance.sampler import Predict
+from taxaforge.diffusion.sampler import Predict
 
 
 class Denoiser(Protocol):

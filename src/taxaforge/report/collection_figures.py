@@ -1,10 +1,9 @@
-"""What went in and what came out of the generator: tree, splits, training curves, samples."""
+"""What went into the generator and what came out of it: tree, splits, images beside real ones."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
 from taxaforge.packs import Pack
@@ -102,59 +101,6 @@ def splits(rows: Sequence[Mapping], species: Sequence[str]) -> Drawing | None:
         "Generator and classifiers learn from train; validation decides when to stop; test is opened once, for the "
         "accuracies below; reserve trains the independent judge of generated images.",
     )
-
-
-def curves(histories: Mapping[str, Sequence[Mapping]]) -> Drawing | None:
-    """Training loss of each stage against the images it has seen. histories: stage -> lines of history.jsonl."""
-    stages = {
-        stage: [line for line in lines if line.get("loss") is not None] for stage, lines in histories.items() if lines
-    }
-    stages = {stage: lines for stage, lines in stages.items() if lines}
-    if not stages:
-        return None
-    columns = min(len(stages), 5)
-    rows = -(-len(stages) // columns)
-    figure, axes = canvas(1.9 * rows + 0.4, columns, rows, sharey=True)
-    smooth = {stage: _smoothed([line["loss"] for line in lines]) for stage, lines in stages.items()}
-    everything = [value for values in smooth.values() for value in values if np.isfinite(value) and value > 0]
-    for axis in axes[len(stages) :]:
-        axis.set_visible(False)
-    for axis, (stage, lines) in zip(axes, stages.items(), strict=False):
-        x = np.array([line["images"] for line in lines]) / 1000
-        marker = "o" if len(x) == 1 else None
-        axis.plot(x, [line["loss"] for line in lines], color="#9fb8cc", lw=0.7, marker=marker)
-        axis.plot(x, smooth[stage], color="#1f4e79", lw=1.6)
-        axis.set_title(stage)
-        axis.grid(color=GRID, lw=0.6)
-        axis.set_xlim(left=0)
-        axis.locator_params(axis="x", nbins=4)
-    if everything:
-        low, high = min(everything), max(everything)
-        if high > 5 * low:
-            axes[0].set_yscale("log")
-            axes[0].yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            axes[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes[0].yaxis.set_minor_formatter(NullFormatter())
-        else:
-            axes[0].set_ylim(max(0, low - 0.25 * (high - low)) or None, high + 0.1 * (high - low) or None)
-    figure.supxlabel("training images seen (thousand)", size=9)
-    figure.supylabel("loss (MSE of the noise)", size=9)
-    ends = ", ".join(f"{stage} from {values[0]:.3g} to {values[-1]:.3g}" for stage, values in smooth.items())
-    return Drawing(
-        figure,
-        f"Training loss of each stage, smoothed: {ends}.",
-        "One panel a stage, coarse to fine; thin line every logged step, thick line its running mean. A curve that has "
-        "flattened has learned what it can; the loss says little about how good images look.",
-    )
-
-
-def _smoothed(values: Sequence[float]) -> list[float]:
-    """Running mean over a tenth of the curve, shorter at its start."""
-    window, out = max(1, len(values) // 10), []
-    for i in range(len(values)):
-        part = values[max(0, i - window + 1) : i + 1]
-        out.append(float(np.mean(part)))
-    return out
 
 
 def samples(real: Pack, generated: Mapping[str, Pack], species: Sequence[str], each: int = 4) -> Drawing | None:

@@ -11,7 +11,7 @@ from taxaforge.collection.schema import SPLITS
 from taxaforge.evaluation.schema import ACCURACY, COMPARISONS, COST, IMAGES, PREDICTIONS
 from taxaforge.files import atomic, read_json, read_lines
 from taxaforge.packs import Pack
-from taxaforge.report import collection_figures, result_figures
+from taxaforge.report import collection_figures, result_figures, training_figures
 from taxaforge.report.style import Drawing, quiet, save
 
 Paths = str | Path | None
@@ -20,6 +20,7 @@ TITLES = {
     "tree": "Species and their tree",
     "splits": "Images in each split",
     "curves": "Training of the generator",
+    "growth": "How the pictures grew",
     "samples": "Generated images beside real ones",
     "images": "Image metrics",
     "accuracy": "Accuracy of the classifiers",
@@ -56,7 +57,8 @@ def draw(
         out: folder, replaced as a whole.
         splits, train, images, accuracy, comparisons, cost: tables and pack of the run; None or a file that is
             not there leaves the figure out.
-        histories: stage -> history.jsonl. kept: method -> pack of kept images.
+        histories: stage -> history.jsonl in the stage's folder, whose sample grids samples/step-*.png are shown, too.
+            kept: method -> pack of kept images.
         predictions: [arm, seed, predictions.parquet] each.
         cfg: delta_points, the margin of the forest plot.
         metadata, taxa, verdict: part of the job's inputs, drawn by the page itself.
@@ -68,13 +70,16 @@ def draw(
     compared = _rows(COMPARISONS, comparisons)
     measured = _rows(ACCURACY, accuracy)
     arms = list(dict.fromkeys(row["arm"] for row in measured))
-    lines = {stage: read_lines(path) for stage, path in (histories or {}).items() if Path(path).exists()}
+    trained = {stage: Path(path) for stage, path in (histories or {}).items() if Path(path).exists()}
+    lines = {stage: read_lines(path) for stage, path in trained.items()}
+    grids = {stage: sorted(path.parent.glob("samples/step-*.png")) for stage, path in trained.items()}
     packs = {method: Pack.load(path) for method, path in (kept or {}).items() if Path(path).exists()}
     families = [record.get("family") for record in records]
     makers: dict[str, Callable[[], Drawing | None]] = {
         "tree": lambda: collection_figures.tree(records),
         "splits": lambda: collection_figures.splits(_rows(SPLITS, splits), species),
-        "curves": lambda: collection_figures.curves(lines),
+        "curves": lambda: training_figures.curves(lines),
+        "growth": lambda: training_figures.growth(grids, species),
         "samples": lambda: collection_figures.samples(Pack.load(train), packs, species) if _there(train) else None,
         "images": lambda: result_figures.image_metrics(_rows(IMAGES, images)),
         "accuracy": lambda: result_figures.accuracy(measured, arms),

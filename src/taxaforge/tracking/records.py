@@ -46,6 +46,10 @@ class Record:
         path = self.folder / "events.jsonl"
         return read_lines(path) if path.exists() else []
 
+    def picture(self, event: Mapping) -> Path:
+        """The copy that a line {"artifact": name} speaks of."""
+        return self.folder / "artifacts" / event["artifact"]
+
     def save(self, **sent) -> None:
         self.sent = {**self.sent, **sent}
         write_json(self.folder / "run.json", self.sent)

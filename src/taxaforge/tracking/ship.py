@@ -30,6 +30,8 @@ from taxaforge.tracking.spool import close_invocation
 
 FOLDER_FILES = 50  # more files than this in an output folder travel as one archive
 BENCHMARK_WAIT_S = 30.0  # Snakemake writes the benchmark after the job has closed its record
+STATUS = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
+"""How a record ended -> the same in MLflow, which has no word for a job that saved its work and left."""
 TRIES = 3  # records that may fail in a row before the round ends
 
 
@@ -229,7 +231,8 @@ class _Round:
         elif any(not record.over for record in last):
             return [self.store, "RUNNING", None]
         else:
-            status = "FAILED" if any(record.meta["status"] == "failed" for record in last) else "FINISHED"
+            found = {record.meta["status"] for record in last}
+            status = next(STATUS[end] for end in ("failed", "stopped", "finished") if end in found)
             at = max(record.meta["ended"] for record in last)
         return [self.store, status, int(at * 1000)]
 
@@ -269,12 +272,13 @@ class _Round:
         if ending:
             metrics += self._benchmark(meta)
         self._log(run, metrics, self._params(meta) if new else [], self._tags(self._links(meta)) if ending else {})
-        record.save(store=self.store, run=run, lines=len(events))
+        record.save(store=self.store, run=run, lines=len(events), pictures=0 if new else record.sent.get("pictures", 0))
+        self._log_pictures(run, record, events)
         if not ending:
             return False
         self._log_inputs(run, meta)
         self._log_files(run, record)
-        status = meta["status"].upper() if record.over else "KILLED"
+        status = STATUS[meta["status"]] if record.over else "KILLED"
         self.client.set_terminated(run, status, int(meta.get("ended", time.time()) * 1000))
         record.save(complete=True)
         return True
@@ -321,7 +325,7 @@ class _Round:
         return [
             Metric(legal(name), float(value), int(event["time"] * 1000), event["step"] or 0)
             for event in events
-            for name, value in event["values"].items()
+            for name, value in event.get("values", {}).items()
         ]
 
     def _awaits_benchmark(self, meta: Mapping) -> bool:
@@ -351,6 +355,15 @@ class _Round:
             metrics, params, tags = metrics[800:], params[100:], tags[100:]
 
     # files
+
+    def _log_pictures(self, run: str, record: Record, events: list[dict]) -> None:
+        """What the job has shown since the last round, in its order; a name used again counts as it is now."""
+        newest = {event["artifact"]: line for line, event in enumerate(events) if "artifact" in event}
+        for name, line in sorted(newest.items(), key=lambda item: item[1]):
+            picture = record.picture(events[line])
+            if line >= record.sent["pictures"] and picture.is_file():
+                self.client.log_artifact(run, str(picture), name.rpartition("/")[0] or None)
+                record.save(pictures=line + 1)
 
     def _log_inputs(self, run: str, meta: Mapping) -> None:
         """The tables and packs that went in, as MLflow datasets with a digest of their bytes."""

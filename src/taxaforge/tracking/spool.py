@@ -1,7 +1,8 @@
 """The spool: one folder a job attempt, written by the job itself with nothing but the standard library.
 
     <spool>/<record_id>/meta.json      what the job is: written when it starts
-    <spool>/<record_id>/events.jsonl   its metrics, a line each, while it runs
+    <spool>/<record_id>/events.jsonl   its metrics and pictures, a line each, while it runs
+    <spool>/<record_id>/artifacts/     copies of the pictures, under the names that the lines give
     <spool>/<record_id>/record.json    meta plus how it ended: its presence says that the job is over
     <spool>/<record_id>/run.json       written by the shipper: the run that shows this record
     <spool>/<invocation>.invocation.json  how a whole invocation of the workflow ended
@@ -12,13 +13,14 @@ Jobs never talk to MLflow, so an outage can neither stall nor kill one.
 import json
 import math
 import re
+import shutil
 import sys
 import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from taxaforge.files import write_json
+from taxaforge.files import atomic, write_json
 
 SPOOL = Path("results/state/spool")
 """The spool of a run, from its working directory."""
@@ -30,9 +32,10 @@ class Recorder:
         with Recorder("results/state/spool", {"rule": "train_stage", ...}) as record:
             record.log(10, {"loss": 0.3})  # a point of a curve
             record.log(None, {"accuracy": 0.8})  # a final value
+        record.attach("samples/step-000010.png", path)  # a picture, shown while the job runs
 
     The block's exception, if any, becomes status "failed" and passes on; `record.fail(sentence)`
-    gives the reason in words for people. A disk that refuses to write costs one warning, never the job.
+    gives the reason in words for people, and says where a job only stopped. A disk that refuses to write costs one warning, never the job.
 
     Args:
         spool: folder of all records.
@@ -47,7 +50,7 @@ class Recorder:
         self.meta.setdefault("record_id", f"{int(self.meta['started'])}-{name[:60]}-{uuid.uuid4().hex[:8]}")
         self.folder = Path(spool) / self.meta["record_id"]
         self._events = None
-        self._reason: str | None = None
+        self._end: tuple[str, str] | None = None
         self._broken = False
 
     @classmethod
@@ -72,16 +75,38 @@ class Recorder:
         plain = {name: float(value) for name, value in values.items()}
         plain = {name: value if math.isfinite(value) else str(value) for name, value in plain.items()}
         with _Harmless(self):
-            line = json.dumps({"step": None if step is None else int(step), "values": plain, "time": time.time()})
-            self._events.write(line + "\n")
-            self._events.flush()
+            self._note({"step": None if step is None else int(step), "values": plain})
 
-    def fail(self, reason: str) -> None:
-        """The job is about to fail, because of this."""
-        self._reason = reason
+    def attach(self, name: str, path: str | Path) -> None:
+        """Keeps a copy of the picture at `path`, which a shipper that follows sends at once.
+
+        Args:
+            name: where it is shown, like "samples/step-000500.png". What would lead out of the record, or
+                is not a plain letter, digit, space or one of "._-", is left out or becomes "_". A name
+                used again replaces the picture.
+        Raises: ValueError where nothing of the name is left.
+        """
+        parts = [re.sub(r"[^\w. -]", "_", part, flags=re.ASCII).strip() for part in re.split(r"[/\\]", name)]
+        parts = [part for part in parts if part.strip(".")]
+        if not parts:
+            raise ValueError(f"{name!r} is no name for a picture.")
+        if self._events is None:
+            return
+        with _Harmless(self):
+            with atomic(self.folder.joinpath("artifacts", *parts)) as temporary:
+                shutil.copyfile(path, temporary)
+            self._note({"artifact": "/".join(parts)})
+
+    def _note(self, event: dict) -> None:
+        self._events.write(json.dumps({**event, "time": time.time()}) + "\n")
+        self._events.flush()
+
+    def fail(self, reason: str, status: str = "failed") -> None:
+        """The job is about to end without its result, because of this; "stopped": its work is saved."""
+        self._end = status, reason
 
     def close(self, status: str = "finished", error: str | None = None) -> None:
-        """Writes record.json; status is "finished" or "failed". A second call changes nothing."""
+        """Writes record.json; status is "finished", "failed" or "stopped". A second call changes nothing."""
         if self._events is None:
             return
         events, self._events = self._events, None
@@ -91,10 +116,10 @@ class Recorder:
             write_json(self.folder / "record.json", {**self.meta, **end})
 
     def __exit__(self, kind, error, _) -> None:
-        if kind is None and self._reason is None:
+        if kind is None and self._end is None:
             self.close()
         else:
-            self.close("failed", self._reason or f"{kind.__name__}: {error}")
+            self.close(*(self._end or ("failed", f"{kind.__name__}: {error}")))
 
 
 class _Harmless:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from taxaforge.guidance.sampler import NotFinite, sample
+from taxaforge.diffusion.sampler import NotFinite, sample
 from taxaforge.guidance.terms import contrast, guided
 
 MEAN, SPREAD = 0.3, 0.5
