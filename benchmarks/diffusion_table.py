@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Sequence
 
 TITLE = "Training: speed, memory, start-up"
+PROPORTION = " At this side for this width, attention and convolution share the work as in SD 1.5 at 512 px."
 MOMENTS = {
     "snakemake": "the job unpacked",
     "imported": "everything imported",
@@ -96,7 +97,7 @@ def on_steps(given: dict, steps: dict) -> str:
     text = (
         f"*Steps.* A random Stable Diffusion of SD 1.5's structure at {given['width']:g} of its channels ({sizes} parameters), "
         f"{given['size']} px, batch {given['batch']}, {given['precision']}, LoRA of rank 4 on both sides; {given['pairs']} pairs of blocks of "
-        f"{given['block']} steps. Ours reads cached latents and texts and also trains the level's module: {trained['ours']:,} trained "
+        f"{given['block']} steps.{PROPORTION if given['size'] ** 2 == 512**2 * given['width'] else ''} Ours reads cached latents and texts and also trains the level's module: {trained['ours']:,} trained "
         f"parameters against {trained['peer']:,}. The recipe (diffusers' text-to-image LoRA example in our words) decodes JPEGs "
         f"({given['workers']} loader processes), tokenises captions, and runs VAE and text encoder in every step. A step is "
         f"{flop['ours'] / 1e9:,.0f} GFLOP for ours and {flop['peer'] / 1e9:,.0f} for the recipe: arithmetic alone would make "

@@ -60,6 +60,13 @@ rule generator:
         GENERATOR,
 
 
+rule contour:
+    """An adapter that draws along given contours, beside the generator; no method of `all` needs it yet."""
+    input:
+        GENERATOR,
+        "results/diffusion/contour",
+
+
 rule images:
     """Synthetic images of every method, each with its record."""
     input:

@@ -71,6 +71,7 @@ def test_every_eighth_of_the_width_scales_all_three_parts_alike(eighths):
     channels = (made["unet"]["block_out_channels"][0], made["vae"]["block_out_channels"][0])
     assert channels == (40 * eighths, 16 * eighths)
     assert made["text_encoder"]["hidden_size"] == made["unet"]["cross_attention_dim"] == 96 * eighths
+    assert channels[0] // made["unet"]["attention_head_dim"] == 40
 
 
 def test_loops_take_turns_and_the_first_block_is_not_timed():

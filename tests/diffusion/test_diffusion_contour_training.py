@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from taxaforge.diffusion import checkpoint, contour_training, stage, texts, watching
 from taxaforge.diffusion.backbone import load
 from taxaforge.diffusion.contour import WEIGHTS, BadContour, Contour
-from taxaforge.diffusion.contour_training import ContourObjective, adopt, digest, train
+from taxaforge.diffusion.contour_training import ContourObjective, digest, provide, train
 from taxaforge.diffusion.edges import EdgeMaps
 from taxaforge.diffusion.objective import Objective
 from taxaforge.files import read_json, read_lines, write_json
@@ -231,8 +231,8 @@ def test_a_pipeline_gets_an_adapter_trained_or_ready_made(kind, precision, reque
         stage="order", **shared, latents=tmp_path / "latents.npy", cfg=settings, seed=0, out=tmp_path / "order",
         state_dir=tmp_path / "s",
     )  # fmt: skip
-    train(
-        model=tmp_path / "order", **shared, latents=tmp_path / "latents.npy", cfg=settings, seed=0,
+    provide(
+        model=tmp_path / "order", **shared, latents=tmp_path / "latents.npy", cfg={**settings, "pretrained": ""}, seed=0,
         out=tmp_path / "contour", state_dir=tmp_path / "t", micro_batch=3, gradient_checkpointing=True,
     )  # fmt: skip
     backbone = load(tmp_path / "order", texts=shared["texts"])
@@ -243,7 +243,7 @@ def test_a_pipeline_gets_an_adapter_trained_or_ready_made(kind, precision, reque
     ready = ControlNetModel.from_pretrained(tmp_path / "contour")
     ready.save_pretrained(tmp_path / "ready")
     chosen = {**CANNY, "low": 100, "pretrained": str(tmp_path / "ready"), "revision": "main"}
-    adopt(model=tmp_path / "order", texts=shared["texts"], cfg=chosen, out=tmp_path / "adopted")
+    provide(model=tmp_path / "order", **shared, cfg=chosen, seed=0, out=tmp_path / "adopted", state_dir=tmp_path / "u")
     adopted = Contour.load(tmp_path / "adopted", backbone)
     assert adopted.edges == {**CANNY, "low": 100} and adopted.about["pretrained"] == str(tmp_path / "ready")
     assert equal(adopted.net.state_dict(), adapter.net.state_dict())

@@ -6,6 +6,7 @@ The first half replaces `stage.train` in the workers by a few lines without torc
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -138,12 +139,12 @@ def pids(folder: Path, processes: int = 2) -> list[Path]:
     return [folder / f"pid-{rank}" for rank in range(processes)]
 
 
-def parent(folder: Path, what: str, processes: int = 2, **keywords) -> subprocess.Popen:
+def parent(folder: Path, what: str, processes: int = 2, saving_s: float = 60.0) -> subprocess.Popen:
     """A process that trains with two workers, and prints how that ended."""
     code = f"""
         from taxaforge.diffusion import crew, launch
         from taxaforge.errors import TaxaforgeError
-        crew.GRACE_S = 0.5
+        crew.GRACE_S, crew.SAVING_S = 0.5, {saving_s}
         try:
             launch.train({processes}, what={what!r}, folder={str(folder)!r})
             print("done")
@@ -155,7 +156,6 @@ def parent(folder: Path, what: str, processes: int = 2, **keywords) -> subproces
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **keywords,
     )
 
 
@@ -238,6 +238,15 @@ def test_a_signal_before_training_began_stops_at_once(stand_in):
     assert alive(stand_in) == []
 
 
+def test_workers_that_are_deaf_to_the_wish_are_ended_in_the_end(stand_in):
+    process = parent(stand_in, "deaf", saving_s=0.5)
+    wait_for(*pids(stand_in))
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert out.startswith("WorkerFailed 1 Rank ") and "did not end when it was asked to" in out, out + err
+    assert alive(stand_in) == []
+
+
 def test_a_failure_while_saving_is_not_reported_as_saved(stand_in):
     process = parent(stand_in, "saving fails")
     wait_for(*pids(stand_in))
@@ -246,9 +255,10 @@ def test_a_failure_while_saving_is_not_reported_as_saved(stand_in):
 
 
 def test_finished_work_counts_when_another_rank_will_not_leave(stand_in):
-    heard = []
+    heard, began = [], time.monotonic()
     launch.train(2, what="hang at the end", folder=stand_in, log=lambda step, values: heard.append(step))
     assert heard == [1] and alive(stand_in) == []
+    assert time.monotonic() - began < 30  # it would leave after a minute
 
 
 def test_an_error_of_the_callers_own_ends_the_workers(stand_in):
@@ -271,9 +281,12 @@ def test_workers_do_not_outlive_a_killed_parent(stand_in, what):
 
 
 def test_a_worker_whose_parent_is_gone_before_it_looks_ends_itself(stand_in, tmp_path):
-    request = tmp_path / "request.json"
+    request, (ours, theirs) = tmp_path / "request.json", socket.socketpair()
     request.write_text(json.dumps({"parent": 1, "arguments": {"what": "deaf", "folder": str(stand_in)}}))
-    done = subprocess.run([sys.executable, "-m", "taxaforge.diffusion.launch", request, "0"], timeout=60)
+    command = [sys.executable, "-m", "taxaforge.diffusion.launch", request, str(theirs.fileno())]
+    with ours, theirs:
+        environment = {**os.environ, "RANK": "0", "WORLD_SIZE": "1"}
+        done = subprocess.run(command, pass_fds=[theirs.fileno()], env=environment, timeout=60)
     assert done.returncode == 1 and not list(stand_in.iterdir())
 
 

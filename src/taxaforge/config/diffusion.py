@@ -64,10 +64,20 @@ class Contour(Section):
     )
     revision: str = Field("main", description="Pinned revision of that hub id.")
     steps: int = Field(400, ge=1, description="Optimiser steps.")
-    learning_rate: float = Field(5e-4, gt=0, description="Peak learning rate.")
-    low: int = Field(60, ge=0, le=255, description="Lower threshold of the Canny edges; lower keeps fainter edges.")
-    high: int = Field(120, ge=0, le=255, description="Upper threshold: an edge must reach it somewhere.")
-    blur: float = Field(0.8, ge=0, description="Standard deviation in px of the blur before edges are sought; 0: none.")
+    learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate; for `stable-diffusion` rather 1.0e-5.")
+    low: int = Field(
+        60,
+        ge=0,
+        le=255,
+        description="Lower threshold of the Canny edges, in 3 x 3 Sobel units of the strongest colour channel; lower keeps "
+        "fainter edges. Ready-made adapters were mostly taught with 100 and 200.",
+    )
+    high: int = Field(150, ge=0, le=255, description="Upper threshold, same units: an edge must reach it somewhere.")
+    blur: float = Field(
+        0.7,
+        ge=0,
+        description="Standard deviation in px of the blur before edges are sought; 0: none, as ready-made ones.",
+    )
 
 
 class Diffusion(Section):

@@ -107,10 +107,10 @@ class State:
                 raise
             _sync(self.folder)
         except OSError as error:
-            stays = max(self._steps(), default=None)
+            before = max(self._steps(), default=None)
             print(
                 f"The checkpoint of step {step} could not be written to {self.folder} ({error.strerror or error}); "
-                + (f"the one of step {stays} stays" if stays is not None else "there is none before it")
+                + ("there is none before it" if before is None else f"the one of step {before} stays")
                 + ", training goes on and tries again at the next; free space there, or raise its quota.",
                 file=sys.stderr,
                 flush=True,
@@ -140,12 +140,13 @@ class State:
             break
         goes_on = f"goes on from step {found[0]}" if found else "starts afresh, no other checkpoint is left"
         for step, reason in damaged.items():
-            print(f"The checkpoint of step {step} is damaged: {reason}. Training {goes_on}.", file=sys.stderr)
+            print(
+                f"The checkpoint of step {step} is damaged: {reason}. Training {goes_on}.", file=sys.stderr, flush=True
+            )
             for path in self.folder.glob(f"step-{step:08d}.*"):
                 with suppress(OSError):  # it fails its test the next time, too
                     path.replace(path.with_name(f"damaged-{path.name}"))
         if damaged:
-            sys.stderr.flush()
             self.note("fell_back", found[0] if found else 0)
         return found
 
@@ -243,9 +244,9 @@ def opened(folder: str | Path, made_of: dict) -> Iterator[State]:
             lock.write(f"Process {os.getpid()} on {socket.gethostname()}".encode())
         state = State(folder, made_of)
         recorded = {f"step-{step:08d}" for step in state._steps()}
-        unfinished = [path for path in folder.glob("step-*.safetensors") if path.name.split(".")[0] not in recorded]
-        for left_behind in [*folder.glob(".step-*.part"), *unfinished]:
-            left_behind.unlink()
+        for path in [*folder.glob(".step-*.part"), *folder.glob("step-*.safetensors")]:
+            if path.name.split(".")[0] not in recorded:
+                path.unlink()
         yield state
 
 

@@ -170,7 +170,7 @@ class Contour(nn.Module):
         write_json(Path(folder, MANIFEST), self.about)
 
     def condition(self, edge: Tensor) -> Tensor:
-        """What the network reads: 0..1, (B, side**2, h, w) stacked like pixels, or (B, 3, H, W) as in the stock pipeline.
+        """What the network reads, 0..1: (B, patch**2, h, w), stacked like pixels; of a pipeline (B, 3, H, W).
 
         Args:
             edge: (B, H, W) uint8 0..255; grey values, of a contour that was turned or shrunk, are kept.

@@ -60,7 +60,7 @@ class ContourObjective(Objective):
 
 
 def provide(*, model: str | Path, texts: str | Path, cfg: dict, out: str | Path, **training) -> None:
-    """The run's adapter: a ready-made one where `cfg["pretrained"]` names it, else `train`ed with the other arguments."""
+    """The run's adapter: a ready-made one where `cfg["pretrained"]` names it, else `train`ed with all arguments."""
     if cfg["pretrained"]:
         adopt(model=model, texts=texts, cfg=cfg, out=out)
     else:

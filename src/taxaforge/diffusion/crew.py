@@ -22,7 +22,7 @@ Show = Callable[[str, Path], None]
 GRACE_S = 5.0
 """After one worker failed: what the others get to leave by themselves. Nothing of theirs can be lost."""
 SAVING_S = 600.0
-"""After one worker stopped as it was asked to: what the others get; rank 0 may be writing its checkpoint."""
+"""After the wish to stop, and again after one worker did: what all get; rank 0 may be writing its checkpoint."""
 LEAVING_S = 60.0
 """After rank 0 finished its work: what the others get to end."""
 
@@ -129,7 +129,7 @@ def attend(team: list[Worker], told: queue.Queue, stop: threading.Event, log: Lo
     running, places, asked, deadline = list(team), 0, False, math.inf
     while running:
         if stop.is_set() and not asked:
-            asked = True
+            asked, deadline = True, min(deadline, time.monotonic() + SAVING_S)
             for worker in running:
                 worker.process.terminate()
         if time.monotonic() > deadline:
@@ -190,6 +190,8 @@ def judge(team: list[Worker]) -> None:
         raise WorkerFailed(first.words["sentence"], first.words["exit_code"])
     code = first.process.returncode
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    if first.overdue:
+        how = "did not end when it was asked to, and was killed"
     last = (first.words or {}).get("crashed", first.last)
     said = f"; its last words: {last}" if last else ""
     memory = " Was it the memory? Try a smaller batch or micro_batch." if first.killed else ""
