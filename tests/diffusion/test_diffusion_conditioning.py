@@ -5,6 +5,8 @@ import torch
 
 from taxaforge.diffusion.backbone import load
 from taxaforge.diffusion.conditioning import Conditioning, level_module
+from taxaforge.diffusion.lineages import strings_of
+from taxaforge.diffusion.texts import idle_levels
 
 
 @pytest.fixture
@@ -83,3 +85,19 @@ def test_a_level_that_lost_its_name_reads_null_there_alone(stages, files, lineag
     rows[0, 1] = lineages.null[1]
     assert torch.equal(tokens, backbone.conditioning(lineages.tokens, rows, torch.tensor([2, 2])))
     assert (tokens[0] - tokens[1]).abs().max() > 0.01
+
+
+def test_a_level_on_which_nothing_differs_is_named(classes):
+    alike = [{**record, "family": "One"} for record in classes]
+    assert idle_levels(alike, ["order", "family", "species"]) == ["family"]
+    assert idle_levels(alike, ["family", "species"]) == []  # as the root it stands for what is common to all
+    assert idle_levels(alike[:1], ["order", "family"]) == []
+
+
+def test_all_seven_ranks_make_levels_and_missing_names_are_unknown(classes):
+    ranks = ["kingdom", "phylum", "class", "order", "family", "genus", "species"]
+    strings, rows = strings_of(classes, ranks)
+    assert [strings[row] for row in rows["index"][2]] == [
+        "kingdom: unknown", "phylum: unknown", "class: unknown", "order: Coleoptera", "family: unknown",
+        "genus: unknown", "species: Lucanus cervus",
+    ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Encodes the level strings of a run once, with the frozen text tower of the backbone."""
 
+import sys
 from pathlib import Path
 
 import torch
@@ -30,7 +31,14 @@ def encode(
     Each string is encoded alone and padded to the encoder's length.
     Raises: BadTexts; pretrained.BadGenerator where the pipeline cannot be used.
     """
-    strings, rows = strings_of(read_json(classes), levels)
+    records = read_json(classes)
+    strings, rows = strings_of(records, levels)
+    if idle := idle_levels(records, levels):
+        print(
+            f"All species have one name at level {', '.join(idle)}, so what is learned there tells none from another. "
+            "It may be left out of diffusion.levels.",
+            file=sys.stderr,
+        )
     pooled = source = None
     if backbone == "small":
         if semantics is None:
@@ -41,6 +49,11 @@ def encode(
         (tokens, pooled), source = pipeline.text(strings), pipeline.facts()
     index = {name: torch.tensor(value, dtype=torch.long) for name, value in rows.items()}
     Lineages(levels, strings, tokens, **index, pooled=pooled, source=source).save(out)
+
+
+def idle_levels(records: list[dict], levels: list[str]) -> list[str]:
+    """Levels at which all of several species have the same name; the coarsest may be one, as what is common to all."""
+    return [level for level in levels[1:] if len(records) > 1 and len({record.get(level) for record in records}) == 1]
 
 
 def centred(tokens: Tensor) -> Tensor:
