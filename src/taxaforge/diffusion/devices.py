@@ -51,15 +51,13 @@ def settle(module: nn.Module, accelerator: Accelerator, denoiser: nn.Module, pre
     handed bit for bit, a VAE, which may overflow in fp16, and normalisation layers, which on the CPU must not
     be shorter than what they meet.
     """
-    module.to(accelerator.device)
-    if precision not in DTYPES:
-        return
-    for layer in denoiser.modules():
+    for layer in denoiser.modules() if precision in DTYPES else ():
         if isinstance(layer, (nn.LayerNorm, nn.GroupNorm)):
             continue
         for value in layer.parameters(recurse=False):
             if not value.requires_grad:
                 value.data = value.data.to(DTYPES[precision])
+    module.to(accelerator.device)  # last, so that a GPU never holds the long numbers
 
 
 def peak_mib(device: torch.device) -> float:
