@@ -35,7 +35,7 @@ class Watch(Section):
     """What is looked at while a stage trains."""
 
     samples_every: int = Field(
-        250, ge=0, description="Steps between sample grids, drawn from the same noise each time; 0: none."
+        500, ge=0, description="Steps between sample grids, drawn from the same noise each time; 0: none."
     )
     validate_every: int = Field(
         100, ge=0, description="Steps between denoising losses on held-out validation images; 0: none."

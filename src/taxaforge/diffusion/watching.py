@@ -18,8 +18,8 @@ from taxaforge.seeds import seed_of
 
 ROWS, COLUMNS = 12, 4
 """Species and pictures of each in a sample grid."""
-STEPS, SCALE = 20, 3.0
-"""Denoising steps and guidance of a sample grid."""
+STEPS, SCALE = 10, 3.0
+"""Denoising steps and guidance of a sample grid: a glance in passing, coarser than what methods draw."""
 AT_ONCE = 64
 """Images in one pass of the denoiser; nobody's batch size, so that a look costs no more memory than training."""
 
