@@ -18,6 +18,12 @@ def echo_to(stream: TextIO | None) -> None:
     _terminal = stream
 
 
+def passed_on(line: str) -> None:
+    """Shows a line that another process of the same job has printed, where `echo_to` says; the log has it already."""
+    if _terminal is not None:
+        print(line, file=_terminal, flush=True)
+
+
 def _clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

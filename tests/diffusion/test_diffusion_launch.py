@@ -3,6 +3,7 @@
 The first half replaces `stage.train` in the workers by a few lines without torch; the second trains for real.
 """
 
+import io
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from taxaforge import progress
 from taxaforge.diffusion import checkpoint, crew, launch
 from taxaforge.diffusion.checkpoint import Stopped
 from taxaforge.errors import TaxaforgeError
@@ -53,6 +55,9 @@ def act(what, folder, rank, log, show, rest, stop, Stopped, TaxaforgeError):
             show("samples/new.png", folder / "new.png")
             (folder / "new.png").unlink()
             log(None, {"loss": 0.25})
+    elif what == "progress":
+        from taxaforge.progress import Progress
+        Progress(f"stand in {rank}", 2, "steps")(2)
     elif what == "train":
         while not stop.is_set():
             time.sleep(0.01)
@@ -181,6 +186,18 @@ def test_metrics_pictures_and_output_of_rank_0_arrive_in_order(stand_in, capfd):
     assert {"[rank 1] to stdout 1", "[rank 1] to stderr 1"} <= set(said.err.splitlines())
     facts = json.loads((stand_in / "facts-0.json").read_text())
     assert facts["rest"] == {"seed": 3, "init": None, "cfg": {"levels": ["a"], "ema": 0.5}}
+
+
+def test_progress_of_rank_0_reaches_the_terminal_of_a_job_that_is_alone_there(stand_in, capfd):
+    terminal = io.StringIO()
+    progress.echo_to(terminal)
+    try:
+        launch.train(2, what="progress", folder=str(stand_in))
+    finally:
+        progress.echo_to(None)
+    assert terminal.getvalue().startswith("stand in 0: 2/2 steps (100%)") and terminal.getvalue().count("\n") == 1
+    log = capfd.readouterr().err
+    assert log.count("stand in 0: 2/2") == 1 and log.count("[rank 1] stand in 1: 2/2") == 1
 
 
 def test_each_worker_learns_who_it_is_and_shares_the_threads(stand_in, monkeypatch):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from taxaforge import progress
 from taxaforge.diffusion.checkpoint import SIGNALS, Stopped
 from taxaforge.errors import TaxaforgeError
 
@@ -145,6 +146,9 @@ def attend(team: list[Worker], told: queue.Queue, stop: threading.Event, log: Lo
             running.remove(worker)
         elif "log" in said:
             log(*said["log"])
+            continue
+        elif "progress" in said:
+            progress.passed_on(said["progress"])
             continue
         elif "show" in said:
             name, path = said["show"]

@@ -21,6 +21,7 @@ import threading
 import time
 from pathlib import Path
 
+from taxaforge import progress
 from taxaforge.diffusion.checkpoint import SIGNALS, Stopped, stop_flag
 from taxaforge.diffusion.crew import Log, Show, Worker, attend, judge
 from taxaforge.errors import TaxaforgeError
@@ -107,6 +108,14 @@ class _Channel:
         self.say(show=[name, str(path)])
         self.socket.recv(1)  # the picture may be moved once this returns
 
+    def write(self, text: str) -> None:
+        """Progress, as a stream gets it."""
+        if text.strip():
+            self.say(progress=text.rstrip("\n"))
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
 
 def main(request: str, descriptor: str) -> None:
     """A worker: trains, and says how it ended."""
@@ -115,7 +124,10 @@ def main(request: str, descriptor: str) -> None:
     for number in SIGNALS:  # until training begins there is nothing to save
         signal.signal(number, signal.SIG_DFL)
     channel = _Channel(int(descriptor))
-    heard = {"log": channel.log, "show": channel.show} if os.environ["RANK"] == "0" else {}
+    heard = {}
+    if os.environ["RANK"] == "0":
+        heard = {"log": channel.log, "show": channel.show}
+        progress.echo_to(channel)
     try:
         from taxaforge.diffusion import stage
 
