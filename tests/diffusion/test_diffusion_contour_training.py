@@ -12,8 +12,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from taxaforge.diffusion import checkpoint, contour_training, stage, texts, watching
-from taxaforge.diffusion.backbone import load
-from taxaforge.diffusion.contour import WEIGHTS, BadContour, Contour
+from taxaforge.diffusion.backbone import BadGenerator, load
+from taxaforge.diffusion.contour import WEIGHTS, Contour
 from taxaforge.diffusion.contour_training import ContourObjective, digest, provide, train
 from taxaforge.diffusion.edges import EdgeMaps
 from taxaforge.diffusion.objective import Objective
@@ -206,7 +206,7 @@ def test_validation_looks_along_the_held_out_contours_and_grids_show_them(traine
 
 def test_pictures_of_another_size_are_refused(trained, pack_of, tmp_path):
     pack_of(16).save(tmp_path / "big.npy")
-    with pytest.raises(BadContour, match="the generator draws 8 px"):
+    with pytest.raises(BadGenerator, match="the generator draws 8 px"):
         train(**{**trained, "pack": tmp_path / "big.npy"}, state_dir=tmp_path / "s")
 
 

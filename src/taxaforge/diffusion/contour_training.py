@@ -5,7 +5,6 @@ whole lineage, with null_probability of the images without one. Loop, checkpoint
 """
 
 import hashlib
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,18 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from taxaforge.diffusion import devices, schedule, watching
+from taxaforge.diffusion import devices, schedule, stage, watching
 from taxaforge.diffusion.backbone import Backbone, load
 from taxaforge.diffusion.checkpoint import stop_flag
-from taxaforge.diffusion.contour import BadContour, Contour, description, make
+from taxaforge.diffusion.contour import Contour, description, make
 from taxaforge.diffusion.data import Batch, Batches
 from taxaforge.diffusion.edges import EdgeMaps
-from taxaforge.diffusion.loop import Log, Looks, Show, fit, state_of
+from taxaforge.diffusion.loop import Log, Looks, Show, fit, hand_on, state_of
 from taxaforge.diffusion.objective import Objective
 from taxaforge.diffusion.sampler import sample
-from taxaforge.diffusion.stage import source
 from taxaforge.diffusion.training import Run
-from taxaforge.files import atomic, read_json, sha256_of, write_lines
+from taxaforge.files import atomic, read_json, sha256_of
 from taxaforge.packs import Pack
 from taxaforge.seeds import seed_of
 
@@ -94,8 +92,8 @@ def train(
         Others: as of `stage.train`, and killed or stopped it goes on in the same way.
     Raises: Stopped after a signal, with the state saved; AlreadyTraining; BadGenerator, BadContour.
     """
-    data = _pack(pack, cfg)
-    held_out = _pack(validation, cfg) if validation else None
+    data = stage.images(pack, cfg)
+    held_out = stage.images(validation, cfg) if validation else None
     shared = {name: value for name, value in cfg.items() if name not in ("checkpoint_every", "contour")}
     generator = digest(model)
     made_of = {"stage": STAGE, "seed": seed, "cfg": shared, "images": data.identifier, "generator": generator}
@@ -118,7 +116,7 @@ def train(
             objective,
             {name: value for name, value in objective.named_parameters() if value.requires_grad},
             batches(cfg, seed, torch.from_numpy(data.label), backbone),
-            source(backbone, data, latents),
+            stage.source(backbone, data, latents),
             cfg,
             stage=STAGE,
             seed=seed,
@@ -128,20 +126,17 @@ def train(
         )
         unseen = None
         if held_out and len(held_out):
-            unseen = held_out, source(backbone, held_out, validation_latents)
+            unseen = held_out, stage.source(backbone, held_out, validation_latents)
         looks = _looks(run, objective, data, unseen, canny, cfg, seed)
         fit(run, state, stop, looks, checkpoint_every=cfg["checkpoint_every"], log=log, show=show, every_s=every_s)
-        if accelerator.is_main_process:
-            with torch.no_grad():
-                for name, value in run.result(cfg["watch"]["patience"]).items():
-                    objective.get_parameter(name).copy_(value)
-            with atomic(out) as folder:
-                contour.save(folder)
-                write_lines(folder / "history.jsonl", run.history)
-                if (pictures := state.folder / "samples").is_dir():
-                    shutil.copytree(pictures, folder / "samples")
-            state.note("finished", run.step)
-        accelerator.wait_for_everyone()
+        hand_on(run, state, out, lambda folder: _write(folder, run, contour, cfg))
+
+
+def _write(folder: Path, run: Run, contour: Contour, cfg: dict) -> None:
+    with torch.no_grad():
+        for name, value in run.result(cfg["watch"]["patience"]).items():
+            run.objective.get_parameter(name).copy_(value)
+    contour.save(folder)
 
 
 def adopt(*, model: str | Path, texts: str | Path, cfg: dict, out: str | Path) -> None:
@@ -167,30 +162,10 @@ def digest(model: str | Path) -> str:
     return hashlib.sha256("\n".join(named).encode()).hexdigest()
 
 
-def _pack(path: str | Path, cfg: dict) -> Pack:
-    images = Pack.load(path)
-    if images.pixels.shape[1:] != (cfg["size"], cfg["size"], 3):
-        raise BadContour(f"{path} holds pictures of {images.pixels.shape[1:]}, the generator draws {cfg['size']} px.")
-    return images
-
-
 def batches(cfg: dict, seed: int, labels: Tensor, backbone: Backbone) -> Batches:
     """As a stage that always goes down to the finest level."""
-    finest = len(backbone.levels) - 1
-    return Batches(
-        seed=seed,
-        stage=STAGE,
-        size=cfg["batch_size"],
-        labels=labels,
-        share=[float(level == finest) for level in range(finest + 1)],
-        timesteps=len(backbone.schedule.alphas_cumprod),
-        places=schedule.towards_the_middle if cfg["backbone"] == "small" else schedule.evenly,
-        shape=backbone.latent_shape,
-        flip=cfg["flip"],
-        null_probability=cfg["null_probability"],
-        level_dropout=cfg["level_dropout"],
-        noise_offset=cfg["noise_offset"],
-    )
+    share = [0.0] * (len(backbone.levels) - 1) + [1.0]
+    return stage.batches(STAGE, share, cfg, seed, labels, backbone)
 
 
 def _looks(run: Run, objective: ContourObjective, data: Pack, unseen, canny: dict, cfg: dict, seed: int) -> Looks:

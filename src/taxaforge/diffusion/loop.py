@@ -1,5 +1,6 @@
 """From a run's first step to its last: progress, checkpoints, looks, signals. Stages and the contour adapter share it."""
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from accelerate import Accelerator
 from taxaforge.diffusion import devices
 from taxaforge.diffusion.checkpoint import State, Stopped, opened
 from taxaforge.diffusion.training import Run
+from taxaforge.files import atomic, write_lines
 from taxaforge.progress import Progress
 
 LINES = 100
@@ -102,6 +104,19 @@ def fit(
             raise Stopped(_farewell(run, True))
     if main:
         log(None, _figures(run, first, time.monotonic() - began))
+
+
+def hand_on(run: Run, state: State, out: str | Path, write: Callable[[Path], None]) -> None:
+    """Rank 0 makes the folder `out`: what `write` puts there, the history and the sample grids."""
+    if run.accelerator.is_main_process:
+        with atomic(out) as folder:
+            folder.mkdir()
+            write(folder)
+            write_lines(folder / "history.jsonl", run.history)
+            if (pictures := state.folder / "samples").is_dir():
+                shutil.copytree(pictures, folder / "samples")
+        state.note("finished", run.step)
+    run.accelerator.wait_for_everyone()
 
 
 def _due(step: int, every: int, last: bool) -> bool:

@@ -9,7 +9,7 @@ modules, trained with `null_probability`; frozen modules run without dropout.
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -24,11 +24,11 @@ from taxaforge.diffusion.conditioning import Conditioning
 from taxaforge.diffusion.data import Batches
 from taxaforge.diffusion.latents import Cached, Pixels
 from taxaforge.diffusion.lineages import Lineages
-from taxaforge.diffusion.loop import Log, Looks, Show, fit, state_of
+from taxaforge.diffusion.loop import Log, Looks, Show, fit, hand_on, state_of
 from taxaforge.diffusion.objective import Objective
 from taxaforge.diffusion.training import LEVELS_RATE, Run, Source
 from taxaforge.diffusion.variants import learned, recipe
-from taxaforge.files import atomic, read_json, write_json, write_lines
+from taxaforge.files import read_json, write_json
 from taxaforge.packs import Pack
 from taxaforge.seeds import seed_of
 
@@ -70,11 +70,8 @@ def train(
             Neither changes more than rounding.
     Raises: Stopped after a signal, with the state saved; AlreadyTraining; BadStage, BadGenerator, LoraMismatch.
     """
-    data, lineages = Pack.load(pack), Lineages.load(texts)
-    held_out = Pack.load(validation) if validation else None
-    for path, images in ((pack, data), (validation, held_out)):
-        if images is not None and images.pixels.shape[1:] != (cfg["size"], cfg["size"], 3):
-            raise BadGenerator(f"{path} holds pictures of {images.pixels.shape[1:]}, the stage wants {cfg['size']} px.")
+    data, lineages = images(pack, cfg), Lineages.load(texts)
+    held_out = images(validation, cfg) if validation else None
     shared = {name: value for name, value in cfg.items() if name not in ("checkpoint_every", "contour")}
     made_of = {"stage": stage, "seed": seed, "cfg": shared, "images": data.identifier}
     init = Path(init) if init else None
@@ -84,21 +81,20 @@ def train(
         stop_flag() as stop,
     ):
         run = start(stage, lineages, data, cfg, seed, init, accelerator, latents, micro_batch, gradient_checkpointing)
-        backbone = run.objective.backbone
-        unseen = (held_out, source(backbone, held_out, validation_latents)) if held_out and len(held_out) else None
+        unseen = None
+        if held_out and len(held_out):
+            unseen = held_out, source(run.objective.backbone, held_out, validation_latents)
         looks = _looks(run, stage, cfg, seed, unseen, len(data.classes))
         fit(run, state, stop, looks, checkpoint_every=cfg["checkpoint_every"], log=log, show=show, every_s=every_s)
-        if accelerator.is_main_process:
-            weights = {
-                name.removeprefix("backbone."): value for name, value in run.result(cfg["watch"]["patience"]).items()
-            }
-            with atomic(out) as folder:
-                write(folder, backbone, weights, describe(stage, lineages, backbone, cfg, seed, init), init)
-                write_lines(folder / "history.jsonl", run.history)
-                if (pictures := state.folder / "samples").is_dir():
-                    shutil.copytree(pictures, folder / "samples")
-            state.note("finished", run.step)
-        accelerator.wait_for_everyone()
+        hand_on(run, state, out, lambda folder: write(folder, run, stage, lineages, cfg, seed, init))
+
+
+def images(path: str | Path, cfg: dict) -> Pack:
+    """A pack of the stage's picture size. Raises BadGenerator."""
+    data = Pack.load(path)
+    if data.pixels.shape[1:] != (cfg["size"], cfg["size"], 3):
+        raise BadGenerator(f"{path} holds pictures of {data.pixels.shape[1:]}, the generator draws {cfg['size']} px.")
+    return data
 
 
 def start(
@@ -122,7 +118,7 @@ def start(
     return Run(
         objective,
         {f"backbone.{name}": value for name, value in trainable.items()},
-        batches(stage, cfg, seed, torch.from_numpy(data.label), backbone),
+        batches(stage, recipe(stage, cfg).share, cfg, seed, torch.from_numpy(data.label), backbone),
         source(backbone, data, latents),
         cfg,
         stage=stage,
@@ -134,14 +130,14 @@ def start(
     )
 
 
-def batches(stage: str, cfg: dict, seed: int, labels: Tensor, backbone: Backbone) -> Batches:
-    """What the steps of a stage see. labels: (N,) of the training images."""
+def batches(stage: str, share: Sequence[float], cfg: dict, seed: int, labels: Tensor, backbone: Backbone) -> Batches:
+    """What the steps of a stage see. share: of `Batches`. labels: (N,) of the training images."""
     return Batches(
         seed=seed,
         stage=stage,
         size=cfg["batch_size"],
         labels=labels,
-        share=recipe(stage, cfg).share,
+        share=share,
         timesteps=len(backbone.schedule.alphas_cumprod),
         places=schedule.towards_the_middle if cfg["backbone"] == "small" else schedule.evenly,
         shape=backbone.latent_shape,
@@ -278,9 +274,11 @@ def _conditioning(lineages: Lineages, seed: int, init: Path | None, trained: int
     return conditioning
 
 
-def write(folder: Path, backbone: Backbone, weights: dict[str, Tensor], manifest: dict, init: Path | None) -> None:
-    """The stage's folder. What a stage did not train is carried over from `init` byte by byte."""
-    folder.mkdir()
+def write(folder: Path, run: Run, stage: str, lineages: Lineages, cfg: dict, seed: int, init: Path | None) -> None:
+    """Into an empty folder. What a stage did not train is carried over from `init` byte by byte."""
+    backbone = run.objective.backbone
+    manifest = describe(stage, lineages, backbone, cfg, seed, init)
+    weights = {name.removeprefix("backbone."): value for name, value in run.result(cfg["watch"]["patience"]).items()}
     denoiser = {name.removeprefix("unet."): value for name, value in weights.items() if name.startswith("unet.")}
     adapters = {name: value for name, value in denoiser.items() if ".lora_" in name}
     with torch.no_grad():
