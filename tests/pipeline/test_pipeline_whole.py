@@ -4,9 +4,12 @@ import csv
 import json
 import os
 import re
+import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ import pytest
 from taxaforge import tables
 from taxaforge.collection.schema import METADATA, SPLITS
 from taxaforge.evaluation.schema import ACCURACY, COMPARISONS, COST, IMAGES, PREDICTIONS, VERDICT
-from taxaforge.files import read_json
+from taxaforge.files import read_json, read_lines
 from taxaforge.guidance.schema import IMAGES as SYNTHETIC
 from taxaforge.taxonomy.schema import TAXA
 
@@ -22,13 +25,15 @@ ROOT = Path(__file__).parents[2]
 ARMS = ["real", "real-equal-steps", "real+cfg", "real+taxadiffusion"]
 
 
-def snakemake(workdir: Path, *arguments: str) -> subprocess.CompletedProcess:
+def snakemake(workdir: Path, *arguments: str, call=subprocess.run, **more):
+    """The tiny preset in a working directory; `call` may be subprocess.Popen."""
     command = [
         Path(sys.executable).with_name("snakemake"), "--snakefile", ROOT / "Snakefile", "--directory", workdir,
         "--workflow-profile", ROOT / "profiles/ci", "--configfile", ROOT / "config/presets/tiny.yaml", *arguments,
     ]  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TAXAFORGE_INVOCATION")}
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, cwd=workdir)
+    more = more or {"capture_output": True}
+    return call(list(map(str, command)), text=True, env=environment, cwd=workdir, **more)
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +136,34 @@ def test_snakemakes_own_report_can_be_made(run):
 def test_the_test_split_was_opened_once_for_each_classifier(run):
     openings = [json.loads(line) for line in (run / "results/state/test_openings.jsonl").read_text().splitlines()]
     assert sorted((row["arm"], str(row["seed"])) for row in openings) == sorted((arm, s) for arm in ARMS for s in "01")
+
+
+def test_the_contour_adapter_is_trained_where_it_is_asked_for(run):
+    done = snakemake(run, "--", "contour")
+    assert done.returncode == 0, done.stderr[-3000:]
+    folder = run / "results/diffusion/contour"
+    assert read_json(folder / "config.json")["_class_name"] == "ControlNetModel"
+    assert len(read_lines(folder / "history.jsonl")) == 8 and (folder / "samples/step-000008.png").exists()
+
+
+def test_a_stage_that_is_told_to_stop_is_started_again_and_goes_on(run, tmp_path):
+    workdir = tmp_path / "work"
+    shutil.copytree(run, workdir, symlinks=True)
+    before = set(workdir.glob("results/state/train_stage/*/events.jsonl"))
+    longer = "diffusion={base: {steps: 150}, checkpoint_every: 1000}"
+    with (tmp_path / "log").open("w") as log:
+        process = snakemake(workdir, "--config", longer, "--", "results/diffusion/base", call=subprocess.Popen,
+                            stdout=log, stderr=log)  # fmt: skip
+    deadline = time.monotonic() + 300
+    while not (new := set(workdir.glob("results/state/train_stage/*/events.jsonl")) - before):
+        assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()[-3000:]
+        time.sleep(0.05)
+    (events,) = new
+    while not (lines := read_lines(events)):
+        time.sleep(0.05)
+    os.kill(lines[0]["pid"], signal.SIGTERM)
+    assert process.wait(300) == 0, (tmp_path / "log").read_text()[-3000:]
+    lines = read_lines(events)
+    assert [line["event"] for line in lines] == ["started", "stopped", "resumed", "finished"]
+    assert 0 < lines[1]["step"] == lines[2]["step"] < 150
+    assert "exit status 75" in (tmp_path / "log").read_text()
