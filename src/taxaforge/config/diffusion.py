@@ -70,13 +70,13 @@ class Contour(Section):
         ge=0,
         le=255,
         description="Lower threshold of the Canny edges, in 3 x 3 Sobel units of the strongest colour channel; lower keeps "
-        "fainter edges. Ready-made adapters were mostly taught with 100 and 200.",
+        "fainter edges. Give a ready-made adapter the thresholds that it was taught with.",
     )
     high: int = Field(150, ge=0, le=255, description="Upper threshold, same units: an edge must reach it somewhere.")
     blur: float = Field(
         0.7,
         ge=0,
-        description="Standard deviation in px of the blur before edges are sought; 0: none, as ready-made ones.",
+        description="Standard deviation in px of the blur before edges are sought; 0: none.",
     )
 
 

@@ -28,7 +28,7 @@ class Runtime(Section):
         "steps. 0: all. Lower it when memory is short.",
     )
     gradient_checkpointing: bool = Field(
-        False, description="Recompute activations instead of keeping them: half the memory, a third slower."
+        False, description="Recompute activations instead of keeping them: less memory, more time."
     )
     processes: int = Field(
         1, ge=1, description="Processes of a training job without a GPU; with GPUs it is one for each of `gpus`."

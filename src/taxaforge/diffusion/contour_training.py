@@ -144,7 +144,7 @@ def adopt(*, model: str | Path, texts: str | Path, cfg: dict, out: str | Path) -
 
     Args:
         cfg: pretrained (hub id or folder) and revision of the ControlNet; low, high, blur: of the contours that
-            it will be given. For lllyasviel's of Stable Diffusion 1.5, taught without a blur, blur 0 fits.
+            it will be given, best those that it was taught with.
     Raises: BadContour, BadGenerator.
     """
     backbone = load(model, texts=texts)

@@ -68,8 +68,5 @@ def _foundations(backbone: str, denoiser: str) -> tuple[str | None, ...]:
 
 
 def learned(stage: str, cfg: dict) -> int:
-    """How many level modules, coarse to fine, mean something once the stage is trained.
-
-    From a base all do, however far the later stages have come.
-    """
+    """How many level modules, coarse to fine, this stage leaves trained, counting those of the stages before it."""
     return max(recipe(stage, cfg).modules) + 1
