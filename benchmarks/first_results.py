@@ -1,19 +1,17 @@
-"""The table and the contact sheet of one run, for docs/first-results.md.
+"""The tables of one run, for docs/first-results.md.
 
-    python benchmarks/first_results.py --results results --name photographs --title "Photographs: 12 species" \
+    python benchmarks/first_results.py --results results --title "Photographs: 12 species" \
         --wall 540 --command "snakemake --cores all --configfile config/presets/photographs.yaml"
 
-Writes its section anew and leaves the others. The sheet shows generated images only: photographs stay
-where they are, and so do weights trained on them.
+Writes its section anew and leaves the others. Pictures stay in the run's own report, beside real ones.
 """
 
 import argparse
-import shutil
 from pathlib import Path
 
 from rules import commit_of, number, put, rows
 from taxaforge import tables
-from taxaforge.evaluation.schema import ACCURACY, COMPARISONS, IMAGES, VERDICT
+from taxaforge.evaluation.schema import ACCURACY, COMPARISONS, COST, IMAGES, VERDICT
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "first-results.md"
@@ -24,6 +22,17 @@ How the default's settings were chosen, and on what, stands at the end. Interval
 """
 
 
+METRICS = {"kid": 3, "fd": 2, "vendi": 2, "nearest_train": 3}
+"""Columns of the table of methods and their digits."""
+
+
+def measure(row: dict, digits: int) -> str:
+    """A value with its range, empty where too few images were there to measure."""
+    if row["value"] is None:
+        return ""
+    return f"{row['value']:.{digits}f} ({row['low']:.{digits}f} to {row['high']:.{digits}f})"
+
+
 def percent(row: dict | None) -> str:
     if row is None or row["value"] is None:
         return ""
@@ -31,7 +40,7 @@ def percent(row: dict | None) -> str:
     return f"{100 * row['value']:.1f}{interval}"
 
 
-def section(results: Path, name: str, title: str, wall: float, command: str) -> str:
+def section(results: Path, title: str, wall: float, command: str) -> str:
     evaluation = results / "evaluation"
     accuracy = [
         r for r in tables.read(ACCURACY, evaluation / "accuracy.csv") if r["scope"] == "all" and r["seed"] == "mean"
@@ -58,36 +67,33 @@ def section(results: Path, name: str, title: str, wall: float, command: str) -> 
         lines.append(
             f"| {row['method']} | {row['control']} | {row['difference_points']:+.1f} ({interval}) | {number(row['p_holm']):.2g} |"
         )
+    arms = {row["arm"]: row for row in accuracy if row["metric"] == "macro_top1"}
+    spent = tables.read(COST, evaluation / "cost.csv")
     lines += [
         "",
-        "| images | species recognised by the judge, % | KID | FD | nearest training image (similarity) |",
-        "|---|---|---|---|---|",
+        "| method | recognised by the judge, % | KID | FD | images told apart a species (Vendi) | nearest training image | "
+        "accuracy with its images, % | its own jobs, s | its arm alone, s |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for method in ["real", *verdicts]:
-        kid, fd = images[method, "kid"], images[method, "fd"]
-        near = images[method, "nearest_train"]
         label = "held-out real (the floor)" if method == "real" else f"{method} ({verdicts[method]['evidence']})"
-        lines.append(
-            f"| {label} | {percent(images[method, 'recognised'])} | {kid['value']:.3f} ({kid['low']:.3f} to {kid['high']:.3f}) | "
-            f"{fd['value']:.2f} | {near['value']:.3f} ({near['low']:.3f} to {near['high']:.3f}) |"
-        )
+        own = sum(r["wall_s"] for r in spent if r["level"] == "job" and r["name"].split("/")[1:2] == [method])
+        whole = [r["wall_s"] for r in spent if r["level"] == "arm" and r["name"] == f"real+{method}"]
+        cells = [percent(images[method, "recognised"])]
+        cells += [measure(images[method, name], digits) for name, digits in METRICS.items()]
+        cells += [percent(arms.get(f"real+{method}")), f"{own:.0f}" if own else "", f"{whole[0]:.0f}" if whole else ""]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
     lines += ["", "| method | verdict | reason printed |", "|---|---|---|"]
     lines += [f"| {method} | **{row['verdict']}** | {row['reason']} |" for method, row in verdicts.items()]
-    for method in verdicts:
-        picture = Path("pictures") / f"{name}-{method}.png"
-        (PAGE.parent / picture).parent.mkdir(exist_ok=True)
-        shutil.copy(results / "images" / method / "contact_sheet.png", PAGE.parent / picture)
-        lines += ["", f"![Generated images of {method}, one row a species]({picture})"]
     return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=ROOT / "results")
-    parser.add_argument("--name", required=True, help="of the pictures")
     parser.add_argument("--title", required=True)
     parser.add_argument("--wall", type=float, required=True, help="wall time of the whole run in s")
     parser.add_argument("--command", required=True)
     given = parser.parse_args()
-    put(PAGE, HEAD, given.title, section(given.results, given.name, given.title, given.wall, given.command))
+    put(PAGE, HEAD, given.title, section(given.results, given.title, given.wall, given.command))
     print(f"wrote {PAGE.name}: {given.title}")

@@ -107,6 +107,7 @@ rule split_images:
     splits    one row an image: split and group
     leakage   links that cross a pair of splits; those that the unit forbids are zero
     tail      what each species got, and what it lacks
+    roles     which species are seen, on trial or unseen
     """
     input:
         unpack(previous_split),
@@ -117,6 +118,7 @@ rule split_images:
         splits="results/collection/splits.parquet",
         leakage="results/collection/leakage.csv",
         tail="results/collection/tail.csv",
+        roles="results/collection/roles.json",
     log:
         "results/logs/split_images/job.log",
     benchmark:

@@ -8,8 +8,9 @@ from snakemake.exceptions import WorkflowError
 from taxaforge.config.settings import dump, load
 from taxaforge.driver import announce, ship_after_error
 from taxaforge.errors import TaxaforgeError
-from taxaforge.plan import SPLITS, VIEWS, Plan, arms_and_seeds, compresses, methods_of
-from taxaforge.plan import resolve_taxa, source_files, stages, training_splits
+from taxaforge.plan import SPLITS, VIEWS, Plan, arms_and_seeds, compresses, guide_trained, guided_budget, has_unseen
+from taxaforge.plan import methods_of, methods_of_kind, prompts_of, reads_images, resolve_taxa, source_files, stages
+from taxaforge.plan import training_splits, uses
 
 try:
     CFG = load(config)

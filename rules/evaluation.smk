@@ -30,6 +30,63 @@ rule score_classifier:
         "../scripts/score_classifier.py"
 
 
+rule predict_validation:
+    """Name every validation image once: where a calibration for unseen species is chosen."""
+    input:
+        model="results/classifiers/{arm}/seed{seed}/model.safetensors",
+        validation="results/collection/packs/validation.npy",
+        index="results/collection/packs/validation.json",
+    output:
+        predictions="results/classifiers/{arm}/seed{seed}/validation.parquet",
+    log:
+        "results/logs/predict_validation/{arm}-{seed}.log",
+    benchmark:
+        "results/benchmarks/predict_validation/{arm}-{seed}.jsonl"
+    conda:
+        "../envs/torch.yaml"
+    threads: CLASSIFIER_THREADS
+    resources:
+        mem_mb=3000,
+        runtime="2h",
+    params:
+        cfg=settings_of("predict_validation"),
+        key=key_of("predict_validation"),
+    message:
+        "Naming validation images: {wildcards.arm}, seed {wildcards.seed}"
+    script:
+        "../scripts/predict_validation.py"
+
+
+rule score_zero_shot:
+    """How well species without training images are named, and at what price for the others."""
+    input:
+        predictions=predictions,
+        validation=validation_predictions,
+        roles="results/collection/roles.json",
+        train="results/collection/packs/train.json",
+        classes="results/taxonomy/classes.json",
+    output:
+        table="results/evaluation/zero_shot.csv",
+        curve="results/evaluation/zero_shot_curve.csv",
+    log:
+        "results/logs/score_zero_shot/job.log",
+    benchmark:
+        "results/benchmarks/score_zero_shot/job.jsonl"
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="1h",
+    params:
+        cfg=settings_of("score_zero_shot"),
+        key=key_of("score_zero_shot"),
+        arm_seeds=ARM_SEEDS,
+    message:
+        "Scoring unseen species"
+    script:
+        "../scripts/score_zero_shot.py"
+
+
 rule measure_images:
     """Measure each method's images, and held-out real images beside them as the floor."""
     input:

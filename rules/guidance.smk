@@ -4,10 +4,12 @@
 rule generate_shard:
     """Draw one shard of a method's images. What an image looks like never depends on its shard."""
     input:
+        unpack(drawing_aids),
         model=f"results/diffusion/{STAGES[-1]}",
         texts="results/diffusion/texts.safetensors",
         names="results/diffusion/texts.json",
         classes="results/taxonomy/classes.json",
+        allocation="results/images/allocation.json",
     output:
         images=directory("results/images/{method}/shards/{shard}"),
     log:
@@ -26,7 +28,7 @@ rule generate_shard:
         cfg=settings_of("generate_shard"),
         key=key_of("generate_shard"),
     message:
-        "Drawing {params.cfg[images_per_species]} images a species with {wildcards.method}, shard {wildcards.shard}"
+        "Drawing images with {wildcards.method}, shard {wildcards.shard}"
     script:
         "../scripts/generate_shard.py"
 
@@ -36,16 +38,21 @@ rule gather_images:
 
     metadata   one row an image, dropped ones included, with the reason
     kept       the pack that classifiers add
+    control    as many images a species, drawn blindly
     sheet      contact sheet
     """
     input:
+        unpack(filter_models),
         shards=collect("results/images/{{method}}/shards/{shard}", shard=SHARDS),
-        semantics="results/semantics/model",
+        train="results/collection/packs/train.npy",
+        train_index="results/collection/packs/train.json",
         classes="results/taxonomy/classes.json",
     output:
         metadata="results/images/{method}/metadata.parquet",
         kept="results/images/{method}/kept.npy",
         index="results/images/{method}/kept.json",
+        control="results/images/{method}/control.npy",
+        control_index="results/images/{method}/control.json",
         sheet=report(
             "results/images/{method}/contact_sheet.png",
             caption="../report/samples.rst",
@@ -65,6 +72,6 @@ rule gather_images:
         cfg=settings_of("gather_images"),
         key=key_of("gather_images"),
     message:
-        "Gathering images of {wildcards.method} (filter: {params.cfg[method]})"
+        "Gathering images of {wildcards.method}, keeping what passes the filter"
     script:
         "../scripts/gather_images.py"

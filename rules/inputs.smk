@@ -54,9 +54,49 @@ def previous_stage(wildcards):
     return {"init": f"results/diffusion/{before[0]}"} if before else {}
 
 
+def mistakes(wildcards):
+    """What the guiding classifier mistakes on validation, where that decides on the number of images."""
+    return {"mistakes": "results/guidance/guide/validation.json"} if guided_budget(CFG) else {}
+
+
+def drawing_aids(wildcards):
+    """What a method uses beside the generator."""
+    sentences = {"rate_prompts": "rated", "learn_tokens": "learned"}
+    files = {
+        "train": lambda: {
+            "train": "results/collection/packs/train.npy",
+            "index": "results/collection/packs/train.json",
+        },
+        "prompts": lambda: {
+            "prompts": f"results/guidance/prompts/{sentences[prompts_of(CFG, wildcards.method)]}/{wildcards.method}"
+        },
+        "contour": lambda: {"contour": "results/diffusion/contour"},
+        "guide": lambda: {"guide": "results/guidance/guide/model.safetensors"},
+    }
+    return {name: path for need in CFG.guidance.recipe(wildcards.method).needs for name, path in files[need]().items()}
+
+
+def filter_models(wildcards):
+    """The models that checks of the filter ask."""
+    files = {"semantics": "results/semantics/model"} if reads_images(CFG) else {}
+    return files | ({"guide": "results/guidance/guide/model.safetensors"} if CFG.filter.classifier.top_k else {})
+
+
 def synthetic_packs(wildcards):
     """The packs that an arm adds to the real images."""
-    return collect("results/images/{method}/kept.npy", method=methods_of(wildcards.arm))
+    pack = "control" if wildcards.arm.startswith("random-drop+") else "kept"
+    return collect("results/images/{method}/{pack}.npy", method=methods_of(wildcards.arm), pack=pack)
+
+
+def validation_predictions(wildcards):
+    """What every classifier says of the validation images, in the order of ARM_SEEDS."""
+    return [f"results/classifiers/{w['arm']}/seed{w['seed']}/validation.parquet" for w in ARM_SEEDS]
+
+
+def zero_shot_tables(wildcards):
+    """How unseen species are named, where there are any."""
+    tables = {"zero_shot": "results/evaluation/zero_shot.csv", "curve": "results/evaluation/zero_shot_curve.csv"}
+    return tables if has_unseen(CFG) else {}
 
 
 def predictions(wildcards):
@@ -69,9 +109,16 @@ def cost_jobs(wildcards):
     once = ["resolve_taxa", "fetch_images", "curate_images", "split_images", "train_semantics", "encode_texts"]
     once += ["embed_images"] * bool(CFG.collection.embedding.model)
     once += ["train_judge", "measure_images"]
+    once += ["allocate_images"] * bool(METHODS)
+    once += ["train_contour"] * uses(CFG, "contour")
+    once += ["train_guide"] * guide_trained(CFG)
+    rated, learned = methods_of_kind(CFG, "sgid"), methods_of_kind(CFG, "dig_zsl")
+    once += ["train_discriminator"] * bool(learned)
     many = [("pack_split", {"split": split}) for split in SPLITS]
     many += [("encode_latents", {"split": split}) for split in training_splits(CFG) if compresses(CFG)]
     many += [("train_stage", {"stage": stage}) for stage in STAGES]
+    many += [(rule, {"method": method}) for rule in ("caption_images", "rate_prompts") for method in rated]
+    many += [("learn_tokens", {"method": method}) for method in learned]
     many += [("generate_shard", {"method": method, "shard": shard}) for method in METHODS for shard in SHARDS]
     many += [("gather_images", {"method": method}) for method in METHODS]
     many += [(rule, w) for rule in ("train_classifier", "score_classifier") for w in ARM_SEEDS]

@@ -30,6 +30,7 @@ rule tally_cost:
 rule draw_figures:
     """Draw every figure of the page."""
     input:
+        unpack(zero_shot_tables),
         classes="results/taxonomy/classes.json",
         taxa="results/taxonomy/taxa.parquet",
         metadata="results/collection/metadata.parquet",

@@ -7,9 +7,8 @@ with job(snakemake) as run:
 
     files, out, params = snakemake.input, snakemake.output, snakemake.params
     generate(
-        model=files.model,
-        texts=files.texts,
-        classes=files.classes,
+        **{name: files[name] for name in ("model", "texts", "classes", "allocation")},
+        **{aid: files.get(aid) for aid in ("train", "prompts", "contour", "guide")},
         method=snakemake.wildcards.method,
         cfg=params.cfg,
         seed=params.cfg["seed"],

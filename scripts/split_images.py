@@ -17,5 +17,6 @@ with job(snakemake) as run:
         out_splits=out.splits,
         out_leakage=out.leakage,
         out_tail=out.tail,
+        out_roles=out.roles,
         log=run.log,
     )

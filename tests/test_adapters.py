@@ -219,6 +219,8 @@ WILDCARDS = {
     "seed": "2",
     "view": "coco",
 }
+OWNERS = {"caption_images": "sgid", "rate_prompts": "sgid", "learn_tokens": "dig_zsl"}
+"""Rules of one kind of method only."""
 
 
 @pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: path.stem)
@@ -232,7 +234,8 @@ def test_an_adapter_calls_its_function_with_arguments_it_takes(path, workdir, mo
         calls.append(kwargs)
 
     monkeypatch.setattr(sys.modules[module], name, stand_in)
-    cfg = plain(RULES[path.stem](load({}), WILDCARDS).settings)
+    wildcards = {**WILDCARDS, "method": OWNERS.get(path.stem, "cfg")}
+    cfg = plain(RULES[path.stem](load({}), wildcards).settings)
     runpy.run_path(str(path), init_globals={"snakemake": fake_job(path.stem, cfg)})
     assert len(calls) == 1
 
@@ -248,7 +251,7 @@ def fake_job(rule: str, cfg: dict) -> FakeSnakemake:
     """A job with every named file that any rule declares; adapters take what is theirs."""
     one = {
         name: f"{name}.x"
-        for name in ["taxa", "snapshot", "classes", "candidates", "images", "metadata", "splits", "train", "index", "texts", "names", "model", "init", "validation", "real", "reserve", "test", "judge", "table", "comparisons", "accuracy", "verdict", "cost", "figures", "review", "rejections", "ledger", "leakage", "semantics", "duplicates", "features", "origin", "archive", "overrides", "pack", "train_latents", "validation_latents"]
+        for name in ["taxa", "snapshot", "classes", "candidates", "images", "metadata", "splits", "train", "index", "texts", "names", "model", "init", "validation", "real", "reserve", "test", "judge", "table", "comparisons", "accuracy", "verdict", "cost", "figures", "review", "rejections", "ledger", "leakage", "semantics", "duplicates", "features", "origin", "archive", "overrides", "pack", "train_latents", "validation_latents", "allocation", "captions", "discriminator", "guide", "roles"]
     }  # fmt: skip
     many = {name: [f"{name}0.x", f"{name}1.x"] for name in ("shards", "kept", "predictions", "synthetic", "stages")}
     out = {name: f"out_{name}.x" for name in declared(rule, "output")}
@@ -259,8 +262,11 @@ def fake_job(rule: str, cfg: dict) -> FakeSnakemake:
     many["weights"] = []
     if rule == "describe_collection":
         one, many = {name: f"{name}.x" for name in declared(rule, "input")}, {}
+    if rule == "score_zero_shot":
+        many["validation"] = [one.pop("validation"), "validation1.x"]
     if rule == "decide_verdict":
-        many["metadata"] = [one.pop("metadata"), "metadata1.x"]
+        del one["metadata"]
+        many["metadata"] = [f"{method}.x" for method in cfg["methods"]]
     if rule == "write_report":
         keep = [
             "figures",

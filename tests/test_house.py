@@ -73,7 +73,7 @@ def imports() -> dict[str, set[str]]:
     return found
 
 
-ROOMS = ["taxonomy", "collection", "semantics", "diffusion", "guidance", "classification", "evaluation", "report"]
+ROOMS = ["taxonomy", "collection", "semantics", "diffusion", "classification", "guidance", "evaluation", "report"]
 
 
 def test_dependencies_between_rooms_point_one_way():

@@ -10,7 +10,9 @@ from taxaforge.collection import schema as collection
 from taxaforge.config.document import default_yaml, reference, schema_json
 from taxaforge.config.settings import Settings
 from taxaforge.evaluation import schema as evaluation
+from taxaforge.evaluation import zero_shot
 from taxaforge.guidance import schema as guidance
+from taxaforge.guidance.allocation_schema import ALLOCATION
 from taxaforge.tables import Schema
 from taxaforge.taxonomy import schema as taxonomy
 
@@ -31,12 +33,15 @@ TABLES = {
     "results/collection/metadata.csv": manifest.PUBLISHED,
     "results/collection/ATTRIBUTION.csv": attribution.ATTRIBUTION,
     "results/collection/derived_dataset.csv": attribution.DERIVED,
+    "results/images/allocation.parquet": ALLOCATION,
     "results/images/<method>/metadata.parquet": guidance.IMAGES,
     "results/classifiers/<arm>/seed<n>/predictions.parquet": evaluation.PREDICTIONS,
     "results/evaluation/images.csv": evaluation.IMAGES,
     "results/evaluation/accuracy.csv": evaluation.ACCURACY,
     "results/evaluation/comparisons.csv": evaluation.COMPARISONS,
     "results/evaluation/verdict.csv": evaluation.VERDICT,
+    "results/evaluation/zero_shot.csv": zero_shot.ZERO_SHOT,
+    "results/evaluation/zero_shot_curve.csv": zero_shot.ZERO_SHOT_CURVE,
     "results/evaluation/cost.csv": evaluation.COST,
 }
 """Every table that a run hands over, with its contract."""

@@ -16,6 +16,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 HARNESS = frozenset({"taxaforge.adapter", "taxaforge.tracking"})
 """Modules around a job that cannot change what it computes; their edits rerun nothing."""
+ALTERNATIVES, SHARED = "taxaforge.guidance.methods", "shared"
+"""A package of which a job runs one module, and the module of it that all of them import."""
 
 
 def plain(value: object) -> object:
@@ -36,27 +38,29 @@ def key(*parts: object) -> str:
     return hashlib.sha256(json.dumps(plain(parts)).encode()).hexdigest()[:12]
 
 
-def fingerprint(adapter: Path) -> str:
+def fingerprint(adapter: Path, alternative: str = "") -> str:
     """A key over the adapter and every module of this package that it can import.
 
     Imports are followed statically, wherever they stand in a file. Comments, docstrings and
     formatting have no effect; neither have dynamic imports, package data and HARNESS.
+
+    Args: alternative: the one module of ALTERNATIVES that the job runs; "": any of them.
     Raises FileNotFoundError for an adapter that does not exist.
     """
-    return _fingerprint(adapter, PACKAGE)
+    return _fingerprint(adapter, PACKAGE, alternative)
 
 
-def closure(adapter: Path) -> set[str]:
+def closure(adapter: Path, alternative: str = "") -> set[str]:
     """Names of the package's modules that `fingerprint` covers."""
-    return set(_walk(adapter, PACKAGE)) - {adapter.stem}
+    return set(_walk(adapter, PACKAGE, alternative)) - {adapter.stem}
 
 
 @cache
-def _fingerprint(adapter: Path, package: Path) -> str:
-    return key(_walk(adapter, package))
+def _fingerprint(adapter: Path, package: Path, alternative: str) -> str:
+    return key(_walk(adapter, package, alternative))
 
 
-def _walk(adapter: Path, package: Path) -> dict[str, str]:
+def _walk(adapter: Path, package: Path, alternative: str = "") -> dict[str, str]:
     digests, waiting = {}, [(adapter.stem, adapter)]
     while waiting:
         name, path = waiting.pop()
@@ -65,10 +69,16 @@ def _walk(adapter: Path, package: Path) -> dict[str, str]:
         digests[name], imported = _scan(path, name)
         for other in imported:
             harness = any(other == module or other.startswith(module + ".") for module in HARNESS)
-            file = None if harness else _module_file(other, package)
+            file = None if harness or _not_run(other, alternative) else _module_file(other, package)
             if file:
                 waiting.append((other, file))
     return digests
+
+
+def _not_run(name: str, alternative: str) -> bool:
+    """Is this a module of ALTERNATIVES other than the one that runs?"""
+    prefix, _, own = name.rpartition(".")
+    return bool(alternative) and prefix == ALTERNATIVES and own not in (alternative, SHARED)
 
 
 def _module_file(name: str, package: Path) -> Path | None:

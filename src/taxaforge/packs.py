@@ -1,7 +1,8 @@
 """Packs: what a training or scoring job reads. Pixels in one memory-mapped array, labels beside them.
 
 A pack is two files with one stem: `<stem>.npy`, uint8 (N, size, size, 3) RGB, and `<stem>.json`:
-`{"classes": [species...], "identifier": [N], "label": [N], "group": [N], "caption": [N]}`.
+`{"classes": [species...], "identifier": [N], "label": [N], "group": [N], "caption": [N]}`, and, where an
+image is of two classes at once, `"other": [N], "share": [N]`.
 Plain numpy and JSON, so that jobs that compute need neither pandas nor pyarrow.
 """
 
@@ -21,7 +22,10 @@ class Pack:
     pixels: (N, size, size, 3) uint8 RGB. classes: accepted species names, the order of all class
     indices of the run. identifier: (N) unique ids. label: (N) int64 indices into classes. group:
     (N) observation group, images of one group never lie in two splits. caption: (N) text, "" where
-    there is none.
+    there is none. other: (N,) int64, the class that an image also shows, -1 where there is none; left
+    out, no image has one. share: (N,) float64 in 0..1, the weight of `label`, `other` having the
+    rest; 1 where there is no other.
+    Raises: TaxaforgeError where the columns do not fit each other.
     """
 
     pixels: np.ndarray
@@ -30,11 +34,34 @@ class Pack:
     label: np.ndarray
     group: list[str]
     caption: list[str]
+    other: np.ndarray | None = None
+    share: np.ndarray | None = None
 
     def __post_init__(self):
-        sizes = {len(self.pixels), len(self.identifier), len(self.label), len(self.group), len(self.caption)}
+        n = len(self.pixels)
+        if (self.other is None) != (self.share is None):
+            raise TaxaforgeError("A pack's columns 'other' and 'share' come together or not at all. Remake the pack.")
+        if self.other is None:
+            object.__setattr__(self, "other", np.full(n, -1, dtype=np.int64))
+            object.__setattr__(self, "share", np.ones(n))
+        columns = (self.identifier, self.label, self.group, self.caption, self.other, self.share)
+        sizes = {n, *map(len, columns)}
         if len(sizes) != 1:
             raise TaxaforgeError(f"A pack's columns differ in length: {sorted(sizes)}. Remake the pack.")
+        alone = self.other == -1
+        within = (self.share >= 0) & (self.share <= 1) & (self.other >= -1) & (self.other < len(self.classes))
+        wrong = np.flatnonzero(~within | (alone & (self.share != 1)))
+        if len(wrong):
+            i = wrong[0]
+            raise TaxaforgeError(
+                f"{self.identifier[i]} has share {self.share[i]} and other class {self.other[i]} of {len(self.classes)}: "
+                "a share lies in 0..1 and is 1 where there is no other class. Remake the pack."
+            )
+
+    @property
+    def soft(self) -> bool:
+        """Whether any image is of two classes."""
+        return bool((self.other >= 0).any())
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -45,6 +72,8 @@ class Pack:
         with atomic(pixels_path) as temporary, temporary.open("wb") as file:
             np.save(file, np.ascontiguousarray(self.pixels, dtype=np.uint8), allow_pickle=False)
         columns = {"identifier": self.identifier, "group": self.group, "caption": self.caption}
+        if self.soft:
+            columns |= {"other": [int(value) for value in self.other], "share": [float(value) for value in self.share]}
         label = [int(value) for value in self.label]
         write_json(pixels_path.with_suffix(".json"), {"classes": self.classes, "label": label, **columns})
 
@@ -53,5 +82,6 @@ class Pack:
         """Opens the pixels memory-mapped; raises where the two files do not belong together."""
         pixels_path = Path(pixels_path)
         columns = read_json(pixels_path.with_suffix(".json"))
-        columns["label"] = np.asarray(columns["label"], dtype=np.int64)
+        types = {"label": np.int64, "other": np.int64, "share": np.float64}
+        columns |= {name: np.asarray(columns[name], dtype=kind) for name, kind in types.items() if name in columns}
         return cls(pixels=np.load(pixels_path, mmap_mode="r", allow_pickle=False), **columns)

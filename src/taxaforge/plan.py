@@ -23,11 +23,15 @@ VIEWS = ("imagefolder", "coco", "webdataset")
 
 @dataclass(frozen=True)
 class Node:
-    """settings: what the job computes with. after: the jobs whose results it reads. files: user files, by their setting."""
+    """settings: what the job computes with. after: the jobs whose results it reads. files: user files, by their setting.
+
+    alternative: the one of `lineage.ALTERNATIVES` that the job runs, if only one.
+    """
 
     settings: dict
     after: list[Job] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
+    alternative: str = ""
 
 
 class MissingUserFile(TaxaforgeError):
@@ -82,9 +86,14 @@ def curate_images(s: Settings, w: Wildcards) -> Node:
 
 
 def split_images(s: Settings, w: Wildcards) -> Node:
-    settings = {"split": dump(s.split, "previous"), "protocol": dump(s.protocol), "seed": s.run.seed}
+    settings = {"split": dump(s.split, "previous"), "protocol": protocol(s), "seed": s.run.seed}
     files = {"split.previous": s.split.previous} if s.split.previous else {}
     return Node(settings, [("curate_images", {}), ("resolve_taxa", {})], files)
+
+
+def protocol(s: Settings) -> dict:
+    """Of section `protocol` what its kind reads."""
+    return {name: value for name, value in dump(s.protocol).items() if has_unseen(s) or name in ("kind", "shots")}
 
 
 def publishable(s: Settings) -> list[str]:
@@ -186,20 +195,105 @@ def train_contour(s: Settings, w: Wildcards) -> Node:
 # guidance
 
 
+def last_stage(s: Settings) -> Job:
+    return ("train_stage", {"stage": stages(s)[-1]})
+
+
+def methods_of_kind(s: Settings, kind: str) -> list[str]:
+    return [name for name in s.guidance.methods if s.guidance.recipe(name).kind == kind]
+
+
+def uses(s: Settings, aid: str) -> bool:
+    """Does any method use it?"""
+    return any(aid in s.guidance.recipe(name).needs for name in s.guidance.methods)
+
+
+def guided_budget(s: Settings) -> bool:
+    """Does the number of images depend on what the guiding classifier mistakes?"""
+    return s.guidance.allocation.by == "confused"
+
+
+def guide_trained(s: Settings) -> bool:
+    """Does anything in the run ask the guiding classifier?"""
+    return uses(s, "guide") or guided_budget(s) or bool(s.filter.classifier.top_k)
+
+
+def train_guide(s: Settings, w: Wildcards) -> Node:
+    settings, files = classifier_settings(s)
+    settings = {**settings, "epochs": s.guidance.guide.epochs, "seed": s.run.seed}
+    return Node(settings, [pack("train"), pack("validation")], files)
+
+
+def caption_images(s: Settings, w: Wildcards) -> Node:
+    own = s.guidance.recipe(w["method"])
+    asked = {"captions": own.captions, "name": w["method"], "seed": s.run.seed}
+    if own.captions == "blip":
+        asked |= {name: dump(own)[name] for name in ("captioner", "captioner_revision", "candidates")}
+    return Node(asked, [pack("train")])
+
+
+def rate_prompts(s: Settings, w: Wildcards) -> Node:
+    own = s.guidance.recipe(w["method"])
+    names = ("least_scale", "most_scale", "direction", "percentiles")
+    settings = {"backbone": s.diffusion.backbone, "name": w["method"], **{name: dump(own)[name] for name in names}}
+    settings |= pipeline(s) if compresses(s) else {}
+    before = [("caption_images", {"method": w["method"]}), ("train_semantics", {}), ("encode_texts", {})]
+    return Node(settings, [*before, pack("train"), ("resolve_taxa", {})])
+
+
+def train_discriminator(s: Settings, w: Wildcards) -> Node:
+    settings = {**dump(s.guidance.discriminator), "seed": s.run.seed}
+    return Node(settings, [pack("train"), pack("validation"), ("train_semantics", {}), ("resolve_taxa", {})])
+
+
+def learn_tokens(s: Settings, w: Wildcards) -> Node:
+    own = s.guidance.recipe(w["method"])
+    settings = {**dump(own, "learning_steps"), "steps": own.learning_steps}
+    settings |= {"backbone": s.diffusion.backbone, "name": w["method"], "seed": s.run.seed}
+    settings |= pipeline(s) if compresses(s) else {}
+    before = [last_stage(s), ("encode_texts", {}), ("train_discriminator", {}), ("train_semantics", {})]
+    return Node(settings, [*before, pack("train"), ("resolve_taxa", {})])
+
+
+def allocate_images(s: Settings, w: Wildcards) -> Node:
+    settings = {"images_per_species": s.guidance.images_per_species, "allocation": dump(s.guidance.allocation)}
+    mistakes = [("train_guide", {})] if guided_budget(s) else []
+    return Node(settings, [pack("train"), ("resolve_taxa", {}), *mistakes])
+
+
+def prompts_of(s: Settings, method: str) -> str:
+    """The rule that makes a method's sentences."""
+    return {"sgid": "rate_prompts", "dig_zsl": "learn_tokens"}[s.guidance.recipe(method).kind]
+
+
 def generate_shard(s: Settings, w: Wildcards) -> Node:
+    own = s.guidance.recipe(w["method"])
     settings = {
         "steps": s.guidance.steps,
-        "images_per_species": s.guidance.images_per_species,
+        "scheduler": s.guidance.scheduler,
         "shards": s.guidance.shards,
         "seed": s.run.seed,
-        **dump(getattr(s.guidance, w["method"])),
+        **dump(own),
     }
-    return Node(settings, [("train_stage", {"stage": stages(s)[-1]}), ("encode_texts", {}), ("resolve_taxa", {})])
+    aids = {
+        "train": lambda: pack("train"),
+        "prompts": lambda: (prompts_of(s, w["method"]), {"method": w["method"]}),
+        "contour": lambda: ("train_contour", {}),
+        "guide": lambda: ("train_guide", {}),
+    }
+    after = [last_stage(s), ("encode_texts", {}), ("resolve_taxa", {}), ("allocate_images", {})]
+    return Node(settings, [*after, *(aids[need]() for need in own.needs)], alternative=own.kind)
 
 
 def gather_images(s: Settings, w: Wildcards) -> Node:
     shards = [("generate_shard", {"method": w["method"], "shard": str(shard)}) for shard in range(s.guidance.shards)]
-    return Node(dump(s.filter), [*shards, ("train_semantics", {}), ("resolve_taxa", {})])
+    judges = [("train_semantics", {})] * reads_images(s) + [("train_guide", {})] * bool(s.filter.classifier.top_k)
+    return Node(dump(s.filter), [*shards, ("resolve_taxa", {}), pack("train"), *judges])
+
+
+def reads_images(s: Settings) -> bool:
+    """Does a check of the filter ask the image-text model?"""
+    return bool(s.filter.semantics.top_k or s.filter.near_copy or s.filter.near_repeat)
 
 
 # classification and evaluation
@@ -242,6 +336,21 @@ def all_scores(s: Settings) -> list[Job]:
     return [("score_classifier", w) for w in arms_and_seeds(s)]
 
 
+def has_unseen(s: Settings) -> bool:
+    """Are there species without training images, so that naming them is measured apart?"""
+    return s.protocol.kind == "zero_shot"
+
+
+def predict_validation(s: Settings, w: Wildcards) -> Node:
+    return Node({}, [("train_classifier", dict(w)), pack("validation")])
+
+
+def score_zero_shot(s: Settings, w: Wildcards) -> Node:
+    named = [("predict_validation", w) for w in arms_and_seeds(s)]
+    before = [*all_scores(s), *named, ("split_images", {}), ("resolve_taxa", {}), pack("train")]
+    return Node({"alpha": s.evaluation.alpha, "seed": s.run.seed}, before)
+
+
 def gathered(s: Settings) -> list[Job]:
     return [("gather_images", {"method": method}) for method in s.guidance.methods]
 
@@ -276,15 +385,29 @@ def decide_verdict(s: Settings, w: Wildcards) -> Node:
 
 
 def tally_cost(s: Settings, w: Wildcards) -> Node:
-    settings = {"arms": {arm: methods_of(arm) for arm in s.classification.arms}}
-    return Node(settings, [*all_scores(s), ("measure_images", {})])
+    arms = {
+        arm: {"methods": methods_of(arm), "rules": rules_behind(s, methods_of(arm))} for arm in s.classification.arms
+    }
+    return Node({"arms": arms}, [*all_scores(s), ("measure_images", {})])
+
+
+def rules_behind(s: Settings, methods: list[str]) -> list[str]:
+    """The rules whose jobs a run makes only to have the images of these methods."""
+    found, waiting = set(), [("gather_images", {"method": method}) for method in methods]
+    while waiting:
+        rule, w = waiting.pop()
+        if rule not in ("resolve_taxa", "pack_split"):  # from there on it is what real images take, too
+            found.add(rule)
+            waiting += RULES[rule](s, w).after
+    return sorted(found)
 
 
 # report and tracking
 
 
 def draw_figures(s: Settings, w: Wildcards) -> Node:
-    tables = ("measure_images", "summarise_accuracy", "compare_arms", "decide_verdict", "tally_cost")
+    tables = ["measure_images", "summarise_accuracy", "compare_arms", "decide_verdict", "tally_cost"]
+    tables += ["score_zero_shot"] * has_unseen(s)
     data = ("resolve_taxa", "curate_images", "split_images")
     after = [(rule, {}) for rule in (*tables, *data)]
     after += [pack("train"), *gathered(s), *all_scores(s)]
@@ -296,6 +419,7 @@ def write_report(s: Settings, w: Wildcards) -> Node:
     everything = {name: value for name, value in dump(s).items() if name not in ("runtime", "tracking", "network")}
     for section, name in (("taxonomy", "offline"), ("collection", "views"), ("collection", "publish")):
         del everything[section][name]  # changes nothing that the page shows
+    everything["guidance"]["recipes"] = {name: dump(s.guidance.recipe(name)) for name in s.guidance.methods}
     return Node({"settings": everything}, [("draw_figures", {}), *draw_figures(s, w).after])
 
 
@@ -308,8 +432,9 @@ RULES: dict[str, Callable[[Settings, Wildcards], Node]] = {
     for rule in (
         resolve_taxa, fetch_images, embed_images, curate_images, split_images, describe_collection, export_view, pack_split,
         train_semantics, encode_texts, encode_latents, train_stage, train_contour,
+        train_guide, caption_images, rate_prompts, train_discriminator, learn_tokens, allocate_images,
         generate_shard, gather_images, train_classifier, train_judge, score_classifier, measure_images,
-        summarise_accuracy, compare_arms, decide_verdict, tally_cost, draw_figures, write_report, ship_records,
+        predict_validation, score_zero_shot, summarise_accuracy, compare_arms, decide_verdict, tally_cost, draw_figures, write_report, ship_records,
     )
 }  # fmt: skip
 
@@ -342,7 +467,7 @@ class Plan:
             node = RULES[rule](self.settings, wildcards)
             upstream = [self.key_of(*before) for before in node.after]
             files = {setting: self._digest(setting, path) for setting, path in node.files.items()}
-            code = fingerprint(self.root / "scripts" / f"{rule}.py")
+            code = fingerprint(self.root / "scripts" / f"{rule}.py", node.alternative)
             self._keys[job] = key(rule, dict(wildcards), node.settings, code, files, sorted(upstream))
         return self._keys[job]
 

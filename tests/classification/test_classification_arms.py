@@ -6,25 +6,35 @@ from taxaforge.errors import TaxaforgeError
 
 
 @pytest.mark.parametrize(
-    "name, method, long",
-    [("real", None, False), ("real-equal-steps", None, True), ("real+cfg", "cfg", True), ("real+a+b", "a+b", True)],
+    "name, method, pack, long",
+    [
+        ("real", None, None, False),
+        ("real-equal-steps", None, None, True),
+        ("real+cfg", "cfg", "kept", True),
+        ("real+a+b", "a+b", "kept", True),
+        ("random-drop+cfg", "cfg", "control", True),
+        ("random-drop+a+b", "a+b", "control", True),
+    ],
 )
-def test_an_arm_is_read_from_its_name(name, method, long):
-    assert arms.parse(name) == arms.Arm(name, method, long)
+def test_an_arm_is_read_from_its_name(name, method, pack, long):
+    assert arms.parse(name) == arms.Arm(name, method, pack, long)
 
 
-@pytest.mark.parametrize("name", ["", "real+", "synthetic", "cfg+real", "real-equal"])
-def test_what_is_no_arm_is_refused_with_the_three_that_are(name):
-    with pytest.raises(TaxaforgeError, match="real, real-equal-steps or real"):
+@pytest.mark.parametrize(
+    "name", ["", "real+", "random-drop", "random-drop+", "+cfg", "synthetic", "cfg+real", "real-equal"]
+)
+def test_what_is_no_arm_is_refused_with_the_four_that_are(name):
+    with pytest.raises(TaxaforgeError, match=r"real, real-equal-steps, real\+<method> or random-drop\+<method>"):
         arms.parse(name)
 
 
 def test_every_arm_but_real_makes_the_same_number_of_steps():
     counts = {
         name: arms.steps(arms.parse(name), 100, 4, None if name == "real" else 25, epochs=3, batch_size=32)
-        for name in ("real", "real-equal-steps", "real+a", "real+b")
+        for name in ("real", "real-equal-steps", "real+a", "real+b", "random-drop+a")
     }
-    assert counts == {"real": 3 * 4, "real-equal-steps": 3 * 7, "real+a": 3 * 7, "real+b": 3 * 7}
+    assert counts.pop("real") == 3 * 4
+    assert set(counts.values()) == {3 * 7}
 
 
 def test_an_equal_steps_arm_without_a_budget_is_an_error():

@@ -68,8 +68,9 @@ def test_equal_steps_whatever_the_filter_dropped(packs, cfg, toy_pack):
     _, full = run(packs, cfg, "real+m", "a")
     toy_pack("generated", per_class=1).save(packs / "generated.npy")
     _, dropped = run(packs, cfg, "real+m", "b")
+    _, lottery = run(packs, cfg, "random-drop+m", "d")
     _, control = run(packs, cfg, "real-equal-steps", "c")
-    assert full[-1]["step"] == dropped[-1]["step"] == control[-1]["step"] == 4 * 6
+    assert {history[-1]["step"] for history in (full, dropped, lottery, control)} == {4 * 6}
 
 
 @pytest.mark.parametrize(

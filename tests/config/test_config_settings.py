@@ -75,7 +75,7 @@ def test_every_setting_says_what_it_does():
     ),
     pytest.param({"collection": {"source": "folder"}}, ["collection.folder.path"], id="folder without a folder"),
     pytest.param({"diffusion": {"levels": ["species"]}}, ["'taxadiffusion' guides", "Add a coarser level"], id="nothing coarser"),
-    pytest.param({"diffusion": {"variant": "flat"}}, ["'taxadiffusion' guides", "'species' alone"], id="flat has no coarser"),
+    pytest.param({"diffusion": {"variant": "flat"}}, ["'taxadiffusion' guides", "uses species."], id="flat has no coarser"),
     pytest.param({"diffusion": {"variant": "joint", "stages": {"genus": {}}}}, ["'genus' is no stage", "joint"], id="one stage"),
     pytest.param({"diffusion": {"base": {"steps": 0}}}, ["'order' starts from a random denoiser", "full"], id="nothing drawn"),
     pytest.param({"diffusion": {"watch": {"validate_every": 0, "patience": 2}}}, ["patience needs"], id="blind patience"),
@@ -84,8 +84,38 @@ def test_every_setting_says_what_it_does():
     pytest.param({"classification": {"arms": ["fake"]}}, ["'fake' is no arm", "real+<method>"], id="no arm"),
     pytest.param({"collection": {"size": 33}}, ["multiple of 32", "(got 33)"], id="size that cannot be halved"),
     pytest.param(
-        {"guidance": {"taxadiffusion": {"interval": [0.8, 0.2]}}}, ["0 <= first < last <= 1"], id="interval backwards"
+        {"guidance": {"recipes": {"late": {"kind": "cfg", "interval": [0.8, 0.2]}}}},
+        ["guidance.recipes.late.cfg.interval", "0 <= first < last <= 1"],
+        id="interval backwards",
     ),
+    pytest.param({"guidance": {"cfg": {"scale": 2}}}, ["'cfg' has moved", "guidance.recipes.cfg"], id="moved"),
+    pytest.param({"guidance": {"recipes": {"x": {"kind": "higf"}}}}, ["guidance.recipes.x", "one of none, cfg"], id="no kind"),
+    pytest.param({"guidance": {"recipes": {"x": {"scale": 2}}}}, ["guidance.recipes.x", "kind says"], id="kind missing"),
+    pytest.param(
+        {"guidance": {"recipes": {"x": {"kind": "higfa", "splt": 0.5}}}}, ["did you mean 'split'?"], id="mistyped setting"
+    ),
+    pytest.param({"guidance": {"methods": ["cgf"]}}, ["'cgf' is no method", "guidance.recipes"], id="unknown method"),
+    pytest.param({"guidance": {"methods": ["a/b"]}}, ["'a/b' cannot name a method"], id="name that is no file name"),
+    pytest.param(
+        {
+            "guidance": {"methods": ["t"], "recipes": {"t": {"kind": "taxadiffusion", "weak": "species"}}},
+            "classification": {"arms": ["real"]},
+        },
+        ["'t' guides 'species'", "correct guidance.recipes.t"],
+        id="level that is not coarser",
+    ),
+    pytest.param(
+        {"guidance": {"recipes": {"s": {"kind": "sgid", "least_scale": 5}}}},
+        ["least_scale (5) must not exceed most_scale (4)"],
+        id="scales that fall",
+    ),
+    pytest.param({"guidance": {"allocation": {"least": 99}}}, ["allocation.least (99)"], id="more than there are"),
+    pytest.param(
+        {"protocol": {"kind": "zero_shot"}, "classification": {"arms": ["real"]}},
+        ["'higfa' (higfa) starts from real images", "zero_shot"],
+        id="unseen species have no images",
+    ),
+    pytest.param({"filter": {"method": "semantics"}}, ["semantics.top_k"], id="filter of earlier versions"),
 ])  # fmt: skip
 def test_a_mistake_is_named_with_its_value_and_the_remedy(config, says):
     with pytest.raises(ValueError) as error:

@@ -167,7 +167,7 @@ def test_drawing_along_a_contour_is_the_stock_controlnet_pipeline(kind, backbone
     trained, (noise, _, fine, edge) = stirred(backbone), inputs(backbone, 2)
     null = backbone.null(2)
 
-    def guided(z, t, u):
+    def guided(z, t, u, rows):
         both = torch.cat([z, z]), t.expand(2 * len(z)), torch.cat([fine, null])
         named, plain = backbone.predict(*both, **trained.residuals(*both, torch.cat([edge, edge]), strength)).chunk(2)
         return plain + weight * (named - plain)

@@ -39,7 +39,7 @@ def exact_flow(z, mean, t=999):
     return mean + SPREAD * (z - abar.sqrt() * mean) / (abar * SPREAD**2 + 1 - abar).sqrt()
 
 
-def gaussian(z, t, u):
+def gaussian(z, t, u, rows=None):
     return exact_eps(z, t, MEAN)
 
 
@@ -68,12 +68,12 @@ def test_contrast_of_two_gaussians_is_the_gaussian_beyond_the_first():
     term = contrast(means[0].expand(4, 1, 1), means[1].expand(4, 1, 1), scale)
     beyond = (0.1 + scale * 0.3).view(-1, 1, 1, 1)
     found = sample(guided(backbone, term), NOISE, schedule(200))
-    assert (found - sample(lambda z, t, u: exact_eps(z, t, beyond), NOISE, schedule(200))).abs().max() < 1e-9
+    assert (found - sample(lambda z, t, u, rows: exact_eps(z, t, beyond), NOISE, schedule(200))).abs().max() < 1e-9
     assert (found - exact_flow(NOISE, beyond)).abs().max() < 0.04
 
 
 def test_predicting_v_or_noise_draws_the_same_image():
-    def v(z, t, u):
+    def v(z, t, u, rows):
         abar, eps = ABAR[t], gaussian(z, t, u)
         return (eps - (1 - abar).sqrt() * z) / abar.sqrt()
 
@@ -83,7 +83,7 @@ def test_predicting_v_or_noise_draws_the_same_image():
 
 def test_u_is_the_position_in_the_whole_schedule():
     seen = []
-    sample(lambda z, t, u: seen.append(u) or gaussian(z, t, u), NOISE, schedule(10), start=7)
+    sample(lambda z, t, u, rows: seen.append(u) or gaussian(z, t, u), NOISE, schedule(10), start=7)
     assert seen == [0.7, 0.8, 0.9]
 
 
@@ -98,7 +98,7 @@ def test_watch_sees_every_step_and_changes_nothing():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_number_that_is_none_stops_the_job_and_names_step_and_images(bad):
-    def breaks(z, t, u):
+    def breaks(z, t, u, rows):
         eps = gaussian(z, t, u)
         if u >= 0.6:
             eps[[1, 3], 0, 2, 2] = bad

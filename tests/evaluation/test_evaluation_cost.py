@@ -9,6 +9,7 @@ from taxaforge.evaluation.schema import COST
 SECONDS = {
     ("fetch_images",): 1,
     ("train_stage", "stage=base"): 2,
+    ("train_guide",): 512,
     ("generate_shard", "method=a", "shard=0"): 4,
     ("generate_shard", "method=a", "shard=1"): 8,
     ("gather_images", "method=a"): 16,
@@ -31,17 +32,22 @@ def table(tmp_path):
         path.write_text(json.dumps(line) + "\n")
         jobs.append({"rule": rule, "wildcards": dict(w.split("=") for w in wildcards), "benchmark": path})
     jobs.append({"rule": "train_classifier", "wildcards": {"arm": "real", "seed": "1"}, "benchmark": tmp_path / "none"})
-    arms = {"real": [], "real+a": ["a"], "real+b": ["b"]}
+    shared = {"rules": ["generate_shard", "gather_images", "train_stage"]}
+    arms = {
+        "real": {"methods": [], "rules": []},
+        "real+a": {"methods": ["a"], **shared},
+        "real+b": {"methods": ["b"], "rules": [*shared["rules"], "train_guide"]},
+    }
     tally(jobs=jobs, arms=arms, out=tmp_path / "cost.csv")
     return {(row["level"], row["name"]): row for row in tables.read(COST, tmp_path / "cost.csv")}
 
 
 def test_an_arm_costs_what_it_would_take_to_have_it_alone(table):
-    """Powers of two: each sum tells which jobs are in it. The generator is in both, fetching in none."""
+    """Powers of two: each sum tells which jobs are in it. The generator is in both, the guide in one, fetching in none."""
     assert {name: row["wall_s"] for (level, name), row in table.items() if level == "arm"} == {
         "real": 64,
         "real+a": 2 + 4 + 8 + 16 + 128,
-        "real+b": 2 + 32 + 256,
+        "real+b": 2 + 512 + 32 + 256,
     }
 
 
@@ -50,7 +56,7 @@ def test_jobs_rules_and_total_add_up(table):
         assert sum(row["wall_s"] for (name, _), row in table.items() if name == level) == sum(SECONDS.values())
     assert table["job", "generate_shard/a/1"]["wall_s"] == 8
     assert table["rule", "generate_shard"] | {"level": "", "name": ""} == {
-        "level": "", "name": "", "jobs": 3, "wall_s": 44, "cpu_s": 88, "peak_mib": 105, "device_s": 0,
+        "level": "", "name": "", "jobs": 3, "wall_s": 44, "cpu_s": 88, "peak_mib": 106, "device_s": 0,
     }  # fmt: skip
 
 

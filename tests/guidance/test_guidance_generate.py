@@ -12,21 +12,25 @@ from PIL import Image
 from taxaforge.diffusion.backbone import Backbone
 from taxaforge.diffusion.sampler import NotFinite
 from taxaforge.errors import TaxaforgeError
-from taxaforge.files import read_lines
+from taxaforge.files import read_lines, write_json
 from taxaforge.guidance import generate as module
 from taxaforge.guidance.generate import draw, generate
 from taxaforge.guidance.noise import initial_noise
+from taxaforge.guidance.recipe import Aids
 from taxaforge.guidance.worklist import worklist
 from taxaforge.progress import Progress
 
-CFG = {"steps": 3, "images_per_species": 4, "scale": 20.0}  # so strong that a wrong condition shows
-TAXA = {**CFG, "weak": "coarsest", "interval": (0.0, 1.0)}
+CFG = {"kind": "cfg", "steps": 3, "scheduler": "ddim", "interval": (0.0, 1.0), "course": "constant"}
+CFG |= {"scale": 20.0}  # so strong that a wrong condition shows
+TAXA = {**CFG, "kind": "taxadiffusion", "fine": "", "weak": "coarsest"}
 SPECIES = ["Parus major", "Poecile palustris", "Sitta europaea"]
 
 
 def run(stage, out, **changes):
     asked = {"method": "cfg", "cfg": CFG, "seed": 1, "shard": 0, "shards": 1, "micro_batch": 2, "every_s": 1e9}
-    generate(**stage, out=out, **{**asked, **changes})
+    allocation = stage["model"].parent / "allocation.json"
+    write_json(allocation, dict.fromkeys(SPECIES, 4))
+    generate(**stage, allocation=allocation, out=out, **{**asked, **changes})
     return out
 
 
@@ -39,7 +43,7 @@ def tree(*folders: Path) -> dict[str, bytes]:
 
 def records(*folders: Path) -> dict[str, dict]:
     lines = [line for folder in folders for line in read_lines(folder / "records.jsonl")]
-    return {line["identifier"]: {k: v for k, v in line.items() if k != "shard"} for line in lines}
+    return {line["identifier"]: line for line in lines}
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +59,18 @@ def test_every_image_has_a_file_and_a_record(whole):
         "identifier": "cfg-Poecile_palustris-0000",
         "file_name": "Poecile_palustris/cfg-Poecile_palustris-0000.png",
         "scientificName": "Poecile palustris",
-        "seed": worklist(SPECIES, 1, "any", 1)[1].seed,
+        "seed": worklist(SPECIES, [1, 1, 1], "any", 1)[1].seed,
         "method": "cfg",
+        "kind": "cfg",
         "evidence": "standard",
         "scale": 20.0,
+        "source": None,
+        "strength": None,
+        "other": None,
+        "share": None,
         "steps": 3,
+        "trace": None,
         "prompt": "family: Paridae; genus: Poecile; species: Poecile palustris",
-        "shard": 0,
     }
     with Image.open(whole / lines[1]["file_name"]) as image:
         assert (image.size, image.mode) == ((8, 8), "RGB")
@@ -70,7 +79,7 @@ def test_every_image_has_a_file_and_a_record(whole):
 
 def test_a_species_gets_its_own_condition_and_its_own_noise(whole, backbone):
     """The fifth image of the run, drawn alone and by hand from the pieces, by way of the noise in float64."""
-    item = worklist(SPECIES, 4, "cfg", 1)[4]
+    item = worklist(SPECIES, [4] * 3, "cfg", 1)[4]
     backbone.double()
     z, schedule = initial_noise([item.seed], backbone.latent_shape).double(), backbone.scheduler(3)
     label = torch.tensor([SPECIES.index(item.species)])
@@ -102,11 +111,12 @@ def test_more_shards_than_images_leave_empty_ones(stage, whole, tmp_path):
 
 
 def test_batch_and_order_change_an_image_by_rounding_only(backbone, monkeypatch):
-    items = worklist(SPECIES, 3, "cfg", 1)
-    latents = {}
+    items = worklist(SPECIES, [3] * 3, "cfg", 1)
+    latents, aids = {}, Aids([{"species": name} for name in SPECIES])
     monkeypatch.setattr(Backbone, "to_image", lambda self, z: z)
     for name, batch in {"all": items, "back": items[::-1], "pair": items[3:5], "one": items[4:5]}.items():
-        for item, z in zip(batch, draw(backbone, "cfg", batch, {**CFG, "steps": 25, "scale": 2.0}), strict=True):
+        cfg = {**CFG, "steps": 25, "scale": 2.0, "name": "cfg", "seed": 1}
+        for item, z in zip(batch, draw(backbone, batch, cfg, aids)[0], strict=True):
             latents[name, item.identifier] = z
     for (_, identifier), z in latents.items():
         reference = latents["all", identifier]
@@ -141,7 +151,7 @@ def test_a_killed_shard_goes_on_and_ends_with_the_same_bytes(stage, whole, tmp_p
         run(stage, tmp_path / "0", state_dir=tmp_path / "state")
     assert not (tmp_path / "0").exists()
     sizes = []
-    monkeypatch.setattr(module, "draw", lambda *a, **k: sizes.append(len(a[2])) or draw(*a, **k))
+    monkeypatch.setattr(module, "draw", lambda *a, **k: sizes.append(len(a[1])) or draw(*a, **k))
     run(stage, tmp_path / "0", state_dir=tmp_path / "state")
     assert sum(sizes) == 12 - 2 * batches  # what was finished is not drawn again
     assert tree(tmp_path / "0") == tree(whole)
@@ -186,9 +196,7 @@ def test_what_another_model_left_is_not_used(stage, tmp_path, monkeypatch):
 def test_compared_methods_start_from_the_same_noise(stage, tmp_path, monkeypatch):
     starts, original = {}, module.sample
     for method, cfg in {"cfg": CFG, "taxadiffusion": TAXA}.items():
-        monkeypatch.setattr(
-            module, "sample", lambda p, z, s, m=method, **k: original(p, starts.setdefault(m, z), s, **k)
-        )
+        monkeypatch.setattr(module, "sample", lambda p, z, *rest, m=method: original(p, starts.setdefault(m, z), *rest))
         run(stage, tmp_path / method, method=method, cfg=cfg, micro_batch=64)
     assert torch.equal(starts["cfg"], starts["taxadiffusion"])
     images = [tree(tmp_path / method) for method in starts]
@@ -198,7 +206,7 @@ def test_compared_methods_start_from_the_same_noise(stage, tmp_path, monkeypatch
 def test_a_nan_stops_the_job_with_method_step_and_image(stage, tmp_path, monkeypatch):
     original = Backbone.predict
 
-    def breaks(self, z, t, tokens):
+    def breaks(self, z, t, tokens, **more):
         eps = original(self, z, t, tokens)
         if t < 500:
             eps[1] = float("nan")
@@ -211,8 +219,8 @@ def test_a_nan_stops_the_job_with_method_step_and_image(stage, tmp_path, monkeyp
 
 
 def test_an_unknown_method_is_answered_with_the_known_ones(stage, tmp_path):
-    with pytest.raises(TaxaforgeError, match=r"'cgf'. Choose from cfg, taxadiffusion"):
-        run(stage, tmp_path / "0", method="cgf")
+    with pytest.raises(TaxaforgeError, match=r"'cgf'. Choose from cfg, "):
+        run(stage, tmp_path / "0", cfg={**CFG, "kind": "cgf"})
 
 
 def test_progress_counts_only_what_this_process_draws(stage, tmp_path, monkeypatch, capsys):
@@ -236,8 +244,9 @@ def test_what_was_asked_is_written_beside_the_images(whole):
     assert json.loads((whole / "shard.json").read_text()) == {
         "method": "cfg",
         "seed": 1,
-        "cfg": CFG,
+        "cfg": {**CFG, "interval": [0.0, 1.0], "name": "cfg", "seed": 1},
         "shard": 0,
         "shards": 1,
+        "counts": dict.fromkeys(SPECIES, 4),
         "species": SPECIES,
     }

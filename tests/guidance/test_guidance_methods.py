@@ -4,18 +4,23 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline
 
-from taxaforge.config.guidance import METHODS as SECTIONS
+from taxaforge.config.guidance import KINDS
 from taxaforge.diffusion import schedule
 from taxaforge.diffusion.backbone import Backbone
 from taxaforge.diffusion.codec import AutoencoderCodec
 from taxaforge.diffusion.sampler import sample
 from taxaforge.errors import TaxaforgeError
 from taxaforge.guidance.noise import initial_noise
+from taxaforge.guidance.recipe import Aids
 from taxaforge.guidance.registry import METHODS
 from taxaforge.guidance.terms import conditional, guided
+from taxaforge.guidance.worklist import Item
 
 STEPS = 5
 LABEL = torch.tensor([2, 0, 1])
+SPECIES = ["Parus major", "Poecile palustris", "Sitta europaea"]
+AIDS = Aids([{"species": name} for name in SPECIES])
+ITEMS = [Item(SPECIES[label], label, 0, 11 + place, f"image {place}", "") for place, label in enumerate(LABEL.tolist())]
 
 
 @pytest.fixture(params=["float32", "float64"])
@@ -62,8 +67,12 @@ def stock(backbone, z, positive, negative, scale):
 
 
 def ours(backbone, z, name, **settings):
-    cfg = {**SECTIONS[name]().model_dump(mode="json"), **settings}
-    return sample(guided(backbone, METHODS[name].recipe(backbone, LABEL, cfg)), z, backbone.scheduler(STEPS))
+    recipe = METHODS[name].recipe(backbone, ITEMS, settings_of(name, **settings), AIDS)
+    return sample(guided(backbone, recipe.term), z, backbone.scheduler(STEPS))
+
+
+def settings_of(name, **settings):
+    return {**KINDS[name]().model_dump(mode="json"), "name": name, "seed": 1, "steps": STEPS, **settings}
 
 
 def start(backbone):
@@ -104,18 +113,19 @@ def test_outside_its_interval_taxadiffusion_is_the_conditional_pass(backbone):
         assert torch.equal(tokens[:3], fine)
         return backbone(z, t, tokens)
 
-    cfg = {"scale": 2.0, "weak": "coarsest", "interval": [0.4, 0.8]}
-    sample(guided(count, METHODS["taxadiffusion"].recipe(backbone, LABEL, cfg)), z, backbone.scheduler(STEPS))
+    cfg = settings_of("taxadiffusion", scale=2.0, interval=[0.4, 0.8])
+    recipe = METHODS["taxadiffusion"].recipe(backbone, ITEMS, cfg, AIDS)
+    sample(guided(count, recipe.term), z, backbone.scheduler(STEPS))
     assert seen == [3, 3, 6, 6, 3]
 
 
 def test_taxadiffusion_needs_a_coarser_level(backbone):
     backbone.levels = ["species"]
-    with pytest.raises(TaxaforgeError, match=r"knows only 'species'.*guidance.methods"):
-        METHODS["taxadiffusion"].recipe(backbone, LABEL, {"scale": 2.0, "weak": "coarsest", "interval": [0, 1]})
+    with pytest.raises(TaxaforgeError, match=r"'coarsest' is none: the generator knows species.*guidance.methods"):
+        METHODS["taxadiffusion"].recipe(backbone, ITEMS, settings_of("taxadiffusion"), AIDS)
 
 
 def test_every_method_has_settings_evidence_and_a_file_of_its_own():
-    assert METHODS.keys() == SECTIONS.keys()
+    assert METHODS.keys() == KINDS.keys()
     assert {module.EVIDENCE for module in METHODS.values()} <= {"code", "note", "reconstruction", "standard"}
     assert all(module.__name__ == f"taxaforge.guidance.methods.{name}" for name, module in METHODS.items())

@@ -23,7 +23,7 @@ class Echo:
 
 def answer(term, u=0.0):
     echo = Echo()
-    return guided(echo, term)(Z, T, u)[:, 0, 0, 0].tolist(), echo.asked
+    return guided(echo, term)(Z, T, u, torch.arange(3))[:, 0, 0, 0].tolist(), echo.asked
 
 
 def test_two_branches_are_weighed_in_one_call():

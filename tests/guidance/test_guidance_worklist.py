@@ -8,7 +8,7 @@ from taxaforge.guidance.noise import image_seed, initial_noise
 from taxaforge.guidance.worklist import batches, worklist
 
 SPECIES = [f"Genus species{number}" for number in range(7)]
-ITEMS = worklist(SPECIES, 11, "cfg", 1)
+ITEMS = worklist(SPECIES, [11] * len(SPECIES), "cfg", 1)
 
 
 def sets_of(shards, micro_batch):
@@ -61,18 +61,18 @@ def test_a_shard_that_does_not_exist_is_refused():
 
 def test_two_names_that_would_share_a_folder_are_refused():
     with pytest.raises(TaxaforgeError, match="Genus a, Genus/a"):
-        worklist(["Genus/a", "Genus b", "Genus a"], 1, "cfg", 1)
+        worklist(["Genus/a", "Genus b", "Genus a"], [1, 1, 1], "cfg", 1)
 
 
 def test_compared_methods_share_their_seeds():
-    other = worklist(SPECIES, 11, "taxadiffusion", 1)
+    other = worklist(SPECIES, [11] * 7, "taxadiffusion", 1)
     assert [item.seed for item in other] == [item.seed for item in ITEMS]
     assert {item.identifier for item in other}.isdisjoint(item.identifier for item in ITEMS)
 
 
 def test_images_differ_in_their_seeds():
     assert len({item.seed for item in ITEMS}) == len(ITEMS)
-    assert {item.seed for item in worklist(SPECIES, 11, "cfg", 2)}.isdisjoint(item.seed for item in ITEMS)
+    assert {item.seed for item in worklist(SPECIES, [11] * 7, "cfg", 2)}.isdisjoint(item.seed for item in ITEMS)
 
 
 def test_a_recorded_answer_of_the_seed():
@@ -93,3 +93,10 @@ def test_noise_is_unit_and_leaves_the_global_generator_alone():
     assert torch.equal(before, torch.random.get_rng_state())
     assert abs(noise.mean()) < 0.02
     assert abs(noise.std() - 1) < 0.02
+
+
+def test_species_may_get_different_numbers_of_images_and_keep_their_seeds():
+    some = worklist(SPECIES[:3], [2, 0, 1], "cfg", 1)
+    assert [(item.species, item.index) for item in some] == [(SPECIES[0], 0), (SPECIES[2], 0), (SPECIES[0], 1)]
+    seeds = {(item.species, item.index): item.seed for item in ITEMS}
+    assert all(item.seed == seeds[item.species, item.index] for item in some)

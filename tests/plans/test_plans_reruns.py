@@ -16,12 +16,21 @@ ROOT = Path(__file__).parents[2]
 
 REPORTING = Counter({"draw_figures": 1, "write_report": 1, "ship_records": 1})
 JUDGING = Counter({"measure_images": 1, "decide_verdict": 1, "tally_cost": 1}) + REPORTING
-OPTIONAL = {"embed_images", "export_view", "encode_latents", "train_contour"}  # only where something asks for them
+OPTIONAL = {"embed_images", "export_view", "encode_latents", "predict_validation", "score_zero_shot"}
+"""Rules that run only where something asks for them."""
 SCORING = Counter({"summarise_accuracy": 1, "compare_arms": 1})
+DEFAULT = load(yaml.safe_load((ROOT / "config/config.yaml").read_text()))
+METHODS, SHARDS, SEEDS = DEFAULT.guidance.methods, DEFAULT.guidance.shards, DEFAULT.classification.seeds
+OWNERS = {"caption_images": "sgid", "rate_prompts": "sgid", "learn_tokens": "dig_zsl"}
+"""Rules of one kind of method only."""
 
 
-def scored(classifiers: int) -> Counter:
-    return Counter({"train_classifier": classifiers, "score_classifier": classifiers}) + SCORING
+def scored(arms: int) -> Counter:
+    return Counter({"train_classifier": SEEDS * arms, "score_classifier": SEEDS * arms}) + SCORING
+
+
+def drawn(methods: int) -> Counter:
+    return Counter({"generate_shard": SHARDS * methods, "gather_images": methods}) + scored(methods)
 
 
 def test_a_finished_run_has_nothing_to_do(planner):
@@ -29,11 +38,9 @@ def test_a_finished_run_has_nothing_to_do(planner):
 
 
 def test_a_methods_scale_redraws_that_method_and_what_hangs_on_it(planner):
-    config = {"guidance": {"taxadiffusion": {"scale": 3.5}}}
+    config = {"guidance": {"recipes": {"taxadiffusion": {"scale": 3.5}}}}
     jobs = planner.jobs(config)
-    assert Counter(rule for rule, _ in jobs) == (
-        Counter({"generate_shard": 2, "gather_images": 1}) + scored(3) + JUDGING
-    )
+    assert Counter(rule for rule, _ in jobs) == drawn(1) + JUDGING
     assert {w["method"] for _, w in jobs if "method" in w} == {"taxadiffusion"}
     assert {w["arm"] for _, w in jobs if "arm" in w} == {"real+taxadiffusion"}
 
@@ -41,9 +48,8 @@ def test_a_methods_scale_redraws_that_method_and_what_hangs_on_it(planner):
 def test_the_last_stages_learning_rate_retrains_that_stage_and_after(planner):
     config = {"diffusion": {"stages": {"species": {"learning_rate": 1e-5}}}}
     jobs = planner.jobs(config)
-    assert Counter(rule for rule, _ in jobs) == (
-        Counter({"train_stage": 1, "generate_shard": 4, "gather_images": 2}) + scored(6) + JUDGING
-    )
+    adapted = Counter({"train_stage": 1, "train_contour": 1, "learn_tokens": 1})
+    assert Counter(rule for rule, _ in jobs) == adapted + drawn(len(METHODS)) + JUDGING
     assert ("train_stage", {"stage": "species"}) in jobs
 
 
@@ -92,7 +98,7 @@ def test_a_shared_default_leaves_a_stage_that_overrides_it(planner, tmp_path):
 
 def test_the_classifiers_epochs_retrain_classifiers_and_no_generator(planner):
     rules = planner.rules({"classification": {"epochs": 3}})
-    assert rules == scored(12) + JUDGING - Counter({"measure_images": 1})
+    assert rules == scored(len(METHODS) + 2) + JUDGING - Counter({"measure_images": 1})
 
 
 def test_the_judges_epochs_change_what_is_measured_but_no_score(planner):
@@ -105,9 +111,11 @@ def test_the_margin_is_judged_again_without_training(planner):
 
 def test_a_new_arm_trains_its_own_classifiers_only(planner):
     arms = ["real", "real-equal-steps", "real+cfg"]
-    config = {"classification": {"arms": arms, "seeds": 4}}
+    config = {"classification": {"arms": arms, "seeds": SEEDS + 1}}
     jobs = planner.jobs(config)
-    assert {(w["arm"], w["seed"]) for rule, w in jobs if rule == "train_classifier"} == {(arm, "3") for arm in arms}
+    assert {(w["arm"], w["seed"]) for rule, w in jobs if rule == "train_classifier"} == {
+        (arm, str(SEEDS)) for arm in arms
+    }
     assert not any(rule in ("train_stage", "generate_shard") for rule, _ in jobs)
 
 
@@ -174,7 +182,7 @@ def test_an_embedding_model_adds_its_rule_and_a_view_its_own_only(planner):
 
 
 @pytest.mark.parametrize("config", [
-    pytest.param({"guidance": {"taxadiffusion": {"weak": "coarsest", "scale": Settings().guidance.cfg.scale}, "steps": 25}}, id="key order, defaults spelt out"),
+    pytest.param({"guidance": {"recipes": {"taxadiffusion": {"weak": "coarsest", "scale": 3.0}}, "steps": DEFAULT.guidance.steps}}, id="key order, defaults spelt out"),
     pytest.param({"diffusion": {"learning_rate": f"{Settings().diffusion.learning_rate:e}"}}, id="a number that YAML 1.1 reads as text"),
     pytest.param({"evaluation": {"delta_points": 1}}, id="an integer for a float"),
 ])  # fmt: skip
@@ -222,27 +230,29 @@ def forget_code() -> None:
     lineage._scan.cache_clear()
 
 
+def merged(config: dict, extra: dict) -> dict:
+    """As Snakemake puts configurations together: sections one by one, everything else replaced."""
+    return {**config, **{name: {**config.get(name, {}), **section} for name, section in extra.items()}}
+
+
 def rules_that_reach(module: str) -> set[str]:
     """Rules whose adapter imports a module, directly or not."""
     return {rule for rule in RULES if module in closure(ROOT / "scripts" / f"{rule}.py")}
 
 
+def wildcards_of(rule: str, method: str) -> dict[str, str]:
+    """Wildcards for any rule; a rule of one kind of method gets a method of that kind."""
+    common = {"split": "train", "stage": "species", "shard": "0", "arm": "real+cfg", "seed": "0", "view": "coco"}
+    return {**common, "method": OWNERS.get(rule, method)}
+
+
 def after(rules: set[str]) -> set[str]:
     """Those rules and everything that hangs on them, from the plan's own edges."""
-    settings, reached = load({}), set(rules)
-    wildcards = {
-        "split": "train",
-        "stage": "species",
-        "method": "cfg",
-        "shard": "0",
-        "arm": "real+cfg",
-        "seed": "0",
-        "view": "coco",
-    }
+    reached = set(rules)
     while True:
         more = {
-            rule for rule, node in RULES.items()
-            if {before for before, _ in node(settings, wildcards).after} & reached
+            rule for rule, node in RULES.items() for method in METHODS
+            if {before for before, _ in node(DEFAULT, wildcards_of(rule, method)).after} & reached
         } - reached  # fmt: skip
         if not more:
             return reached
@@ -263,6 +273,38 @@ def test_editing_a_module_reruns_exactly_the_rules_that_import_it(edited, tmp_pa
     assert set(planner.rules()) == after(rules_that_reach(module)) - OPTIONAL
 
 
+@pytest.mark.parametrize("method", ["cfg", "higfa"])
+def test_editing_a_method_redraws_that_method_alone(edited, make_planner, method):
+    planner = make_planner(edited)
+    planner.finish()
+    file = edited / f"src/taxaforge/guidance/methods/{method}.py"
+    file.write_text(file.read_text() + "\nEDITED = 1\n")
+    forget_code()
+    jobs = planner.jobs()
+    assert {w["method"] for _, w in jobs if "method" in w} == {method}
+    assert Counter(rule for rule, _ in jobs) == drawn(1) + JUDGING
+
+
+def test_two_settings_of_one_recipe_stand_beside_each_other(planner):
+    config = {
+        "guidance": {"methods": [*METHODS, "faint"], "recipes": {"faint": {"kind": "cfg", "scale": 1.5}}},
+        "classification": {"arms": [*DEFAULT.classification.arms, "real+faint"]},
+    }
+    assert planner.rules(config) == drawn(1) + JUDGING
+
+
+def test_how_tokens_are_learned_concerns_their_method_alone(planner):
+    jobs = planner.jobs({"guidance": {"recipes": {"dig_zsl": {"updates": 9}}}})
+    assert Counter(rule for rule, _ in jobs) == Counter({"learn_tokens": 1}) + drawn(1) + JUDGING
+    assert {w["method"] for _, w in jobs if "method" in w} == {"dig_zsl"}
+
+
+def test_what_no_method_needs_is_not_made(make_planner):
+    config = {"guidance": {"methods": ["cfg"]}, "classification": {"arms": ["real", "real+cfg"]}}
+    made = set(make_planner().rules(config))
+    assert not made & {"train_contour", "train_guide", "train_discriminator", *OWNERS}
+
+
 def test_comments_docstrings_and_formatting_rerun_nothing(edited, make_planner):
     planner = make_planner(edited)
     planner.finish()
@@ -277,9 +319,11 @@ def test_comments_docstrings_and_formatting_rerun_nothing(edited, make_planner):
     pytest.param({}, id="default"),
     pytest.param({"collection": {"embedding": {"model": "test_resnet"}, "views": ["coco"]}}, id="with embedding and view"),
     pytest.param({"diffusion": {"backbone": "stable-diffusion", "variant": "joint"}}, id="with latents, in one stage"),
+    pytest.param({"guidance": {"methods": ["cfg", "none"], "allocation": {"by": "confused"}}, "filter": {"classifier": {"top_k": 1}, "semantics": {"top_k": 1}}, "classification": {"arms": ["real", "real+cfg", "random-drop+cfg"]}}, id="with filters and a budget"),
+    pytest.param({"protocol": {"kind": "zero_shot"}, "guidance": {"methods": ["dig_zsl", "cfg"]}, "classification": {"arms": ["real", "real+cfg"]}}, id="with unseen species"),
 ])  # fmt: skip
 def test_the_plans_edges_are_snakemakes_edges(planner, extra):
-    settings = load(yaml.safe_load((ROOT / "config/config.yaml").read_text()) | extra)
+    settings = load(merged(yaml.safe_load((ROOT / "config/config.yaml").read_text()), extra))
     for (rule, *wildcards), before in planner.edges(extra).items():
         planned = {(r, *sorted(w.items())) for r, w in RULES[rule](settings, dict(wildcards)).after}
         assert before <= planned, f"{rule} reads results that are not in its key"
@@ -313,17 +357,8 @@ def test_no_job_that_trains_draws_or_selects_reads_labels_of_all_splits(planner)
 
 def test_params_are_plain_values_that_snakemake_compares_well():
     plan = Plan(Settings(), ROOT)
-    wildcards = {
-        "split": "train",
-        "stage": "genus",
-        "method": "cfg",
-        "shard": "0",
-        "arm": "real+cfg",
-        "seed": "0",
-        "view": "coco",
-    }
     for rule in RULES:
-        value = plan.cfg(rule)(wildcards)
+        value = plan.cfg(rule)(wildcards_of(rule, "cfg"))
         assert value == lineage.plain(value)
         assert list(value) == sorted(value)
 

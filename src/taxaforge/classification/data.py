@@ -24,7 +24,9 @@ class Pool:
             )
         self.packs, self.classes = list(packs), classes
         self.ends = np.cumsum([len(pack) for pack in packs])
-        self.label = np.concatenate([pack.label for pack in packs])
+        self.label, self.other, self.share = (
+            np.concatenate([getattr(pack, name) for pack in packs]) for name in ("label", "other", "share")
+        )
 
     def __len__(self) -> int:
         return len(self.label)
@@ -42,6 +44,35 @@ class Pool:
                 )
             out[here] = pack.pixels[indices[here] - (self.ends[number] - len(pack))]
         return out
+
+    def target(self, indices: np.ndarray) -> Tensor:
+        """What cross-entropy takes for images (B,): classes (B,) int64, or weights (B, C) if any image of the pool is of two."""
+        label = torch.from_numpy(self.label[indices])
+        if not (self.other >= 0).any():
+            return label
+        return mixture(
+            label, *(torch.from_numpy(column[indices]) for column in (self.other, self.share)), len(self.classes)
+        )
+
+
+def mixture(label: Tensor, other: Tensor, share: Tensor, classes: int) -> Tensor:
+    """Soft targets: share e_label + (1 - share) e_other.
+
+    Cross-entropy with them is the same mixture of the two hard losses, label smoothing included.
+
+    Args:
+        label: (B,) int64. other: (B,) int64, -1 for none. share: (B,) in 0..1, 1 where there is no other.
+    Returns: (B, classes) float32; rows sum to 1.
+    Source: mixup (arXiv:1710.09412); so labelled are generated images in Diff-Mix (arXiv:2403.19600).
+
+    >>> mixture(torch.tensor([0, 2]), torch.tensor([1, -1]), torch.tensor([0.75, 1.0]), 3).tolist()
+    [[0.75, 0.25, 0.0], [0.0, 0.0, 1.0]]
+    """
+    out = torch.zeros(len(label), classes, dtype=torch.float64)
+    out.scatter_(1, label[:, None], share.double()[:, None])
+    # Without another class its weight is 0, so that it may point anywhere.
+    out.scatter_add_(1, other.clamp(min=0)[:, None], 1 - share.double()[:, None])
+    return out.float()
 
 
 def order(n_real: int, n_synthetic: int, length: int, seed: int) -> np.ndarray:

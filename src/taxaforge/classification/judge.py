@@ -90,4 +90,5 @@ def subset(pack: Pack, indices: np.ndarray) -> Pack:
     """The images of a pack at the given indices."""
     pick = [int(i) for i in indices]
     columns = {name: [getattr(pack, name)[i] for i in pick] for name in ("identifier", "group", "caption")}
-    return Pack(pixels=pack.pixels[indices], classes=pack.classes, label=pack.label[indices], **columns)
+    columns |= {name: getattr(pack, name)[indices] for name in ("pixels", "label", "other", "share")}
+    return Pack(classes=pack.classes, **columns)

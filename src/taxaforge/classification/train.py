@@ -40,7 +40,8 @@ def train(
 
     Args:
         real, validation: packs (.npy) of real images; validation only chooses the checkpoint.
-        synthetic: packs of kept generated images; empty for the arms that use real images alone.
+        synthetic: packs of generated images, the kept ones or the random-drop control as the arm says; empty for the
+            arms that use real images alone. Images of two classes are learned as a mixture of both.
         budget: synthetic images asked for a species; None for arm `real`.
         cfg: model, weights, epochs, batch_size, learning_rate, weight_decay, label_smoothing, image_size,
             augmentation, as in the section `classification`.
@@ -119,8 +120,8 @@ def fit(
             x = classifier.resized(pool.pixels(indices))
             if cfg["augmentation"] == "standard":
                 x = data.augment(x, torch.Generator().manual_seed(seed_of(seed, "augmentation", step)))
-            label = torch.from_numpy(pool.label[indices]).to(device)
-            loss = F.cross_entropy(net(classifier.normalised(x)), label, label_smoothing=cfg["label_smoothing"])
+            target = pool.target(indices).to(device)
+            loss = F.cross_entropy(net(classifier.normalised(x)), target, label_smoothing=cfg["label_smoothing"])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -13,12 +13,13 @@ from pathlib import Path
 from taxaforge import tables
 from taxaforge.collection.fill import fill
 from taxaforge.collection.places import days
+from taxaforge.collection.roles import fill_by_role, held_apart, roles_of, tell_roles
 from taxaforge.collection.schema import DUPLICATES, LEAKAGE, METADATA, SPLIT_NAMES, SPLITS, TAIL
 from taxaforge.collection.tail import tail_rows
 from taxaforge.collection.ties import FORBIDDEN, groups, kinds_of_tie, leakage
 from taxaforge.collection.units import Rule, continued, rule_of
 from taxaforge.errors import TaxaforgeError
-from taxaforge.files import read_json
+from taxaforge.files import read_json, write_json
 from taxaforge.tables import Schema
 
 GIANT = 0.1
@@ -40,6 +41,7 @@ def split(
     out_splits: str | Path,
     out_leakage: str | Path,
     out_tail: str | Path,
+    out_roles: str | Path | None = None,
     previous: str | Path | None = None,
     log: Callable = lambda step, values: None,
 ) -> None:
@@ -47,24 +49,28 @@ def split(
 
     Test is filled first, then validation, then train (`few_shot`) and reserve; for protocol `full` train
     takes what the others leave. For unit `official` the dataset's own test and validation pictures are
-    those splits, whatever their number.
+    those splits, whatever their number. For protocol `zero_shot` see `roles`: what a species fills is its role's.
 
     Args:
         metadata: metadata.parquet.
         duplicates: duplicates.parquet; through its dropped members kept pictures have the ties of their copies.
-        classes: classes.json; each of its species must get its share, or go to the tail.
+        classes: classes.json; each of its species must get its share, or go to the tail. Its ranks are the blocks that
+            unseen species are drawn in.
         split: section split: unit, cut, block_km, short; validation, test, reserve (pictures a species).
-        protocol: section protocol: kind, shots.
+        protocol: section protocol: kind, shots; for `zero_shot` the rest of it, too.
         seed: of the run.
         out_splits: schema SPLITS.
         out_leakage: schema LEAKAGE; where the unit forbids a tie, it is 0.
         out_tail: schema TAIL, every species.
+        out_roles: JSON, species -> seen, trial or unseen; all seen unless the protocol is `zero_shot`.
         previous: an earlier splits.parquet or published metadata.csv; its pictures stay where they were.
         log: receives images_<split>, the size and share of the largest group, species_in_tail.
     Raises: TooFewImages naming every species that cannot have its share (with `short: train` only where fewer
-        than two species have it); units.NoOfficialSplit; Leakage.
+        than two species have it); units.NoOfficialSplit; Leakage; roles.NoRoles; roles.Misplaced.
     """
-    species = sorted({record["species"] for record in read_json(classes)})
+    records = read_json(classes)
+    species = sorted({record["species"] for record in records})
+    roles = roles_of(records, protocol, seed)
     asked = set(species)
     everything = tables.read(METADATA, metadata)
     here = {row["identifier"] for row in everything}
@@ -78,7 +84,11 @@ def split(
     if previous:
         rule = continued(read_earlier(previous), rule)
     fixed, may = _decide(kept, dropped, group, rule)
-    where, short = fill(kept, group, fixed, may, species, split, protocol, seed)
+    if protocol["kind"] == "zero_shot":
+        where, short = fill_by_role(kept, group, fixed, may, split, protocol, seed, roles)
+    else:
+        where, short = fill(kept, group, fixed, may, species, split, protocol, seed)
+    held_apart(((row["identifier"], row["scientificName"], where[row["identifier"]]) for row in kept), roles)
 
     leaks = leakage(kept, dropped, where, kinds, forbidden)
     tables.write(LEAKAGE, leaks, out_leakage)
@@ -101,13 +111,17 @@ def split(
     tables.write(SPLITS, table, out_splits)
     tail = tail_rows(table, species, short)
     tables.write(TAIL, tail, out_tail)
+    if out_roles is not None:
+        write_json(out_roles, roles)
 
-    in_tail = _tell(tail, split)
+    tell_roles(roles, {name for name, parts in short.items() if parts != ["reserve"]})
+    in_tail = _tell([row for row in tail if row["short"] == "reserve" or roles[row["scientificName"]] == "seen"], split)
     name, size = max(Counter(row["group"] for row in table).items(), key=lambda item: item[1], default=("", 0))
     share = size / max(len(table), 1)
     if share > GIANT:
         _warn(name, share, table)
     counts = {f"images_{part}": sum(row["split"] == part for row in table) for part in SPLIT_NAMES}
+    counts |= {f"species_{role}": count for role, count in Counter(roles.values()).items() if role != "seen"}
     log(None, counts | {"largest_group": size, "largest_group_share": share, "species_in_tail": in_tail})
 
 

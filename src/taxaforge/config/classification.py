@@ -14,7 +14,7 @@ class Judge(Section):
 
 
 class Classification(Section):
-    """Arms x seeds. An arm is a training set: `real`, `real-equal-steps`, or `real+<method>`."""
+    """Arms x seeds. An arm is a training set: `real`, `real-equal-steps`, `real+<method>` or `random-drop+<method>`."""
 
     model: str = Field(
         "test_resnet",
@@ -23,8 +23,9 @@ class Classification(Section):
     )
     weights: str = Field("", description="Local .safetensors for the model, in timm layout; empty trains from scratch.")
     arms: list[str] = Field(
-        ["real", "real-equal-steps", "real+cfg", "real+taxadiffusion"],
-        description="Training sets. Every arm but `real` makes the same number of steps; `real-equal-steps` is the control.",
+        ["real", "real-equal-steps", "real+cfg", "real+taxadiffusion", "real+higfa", "real+dig_zsl", "real+sgid"],
+        description="Training sets. Every arm but `real` makes the same number of steps; `real-equal-steps` is the control. "
+        "`random-drop+<method>` drops as many images a species as the filter did, at random.",
     )
     seeds: int = Field(
         3, ge=1, description="Repeats of every arm, paired across arms. Fewer than 5 rarely settles anything."
@@ -47,8 +48,11 @@ class Classification(Section):
     @model_validator(mode="after")
     def _arms_are_well_formed(self):
         for arm in self.arms:
-            if arm not in ("real", "real-equal-steps") and not (arm.startswith("real+") and arm[5:]):
-                raise ValueError(f"arms: {arm!r} is no arm; use real, real-equal-steps or real+<method>")
+            prefix, plus, method = arm.partition("+")
+            if arm not in ("real", "real-equal-steps") and not (prefix in ("real", "random-drop") and plus and method):
+                raise ValueError(
+                    f"arms: {arm!r} is no arm; use real, real-equal-steps, real+<method> or random-drop+<method>"
+                )
         if len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms must not repeat, got {self.arms}")
         return self

@@ -12,7 +12,7 @@ from taxaforge.config.collection import Collection
 from taxaforge.config.diffusion import Diffusion
 from taxaforge.config.evaluation import Evaluation
 from taxaforge.config.filter import Filter
-from taxaforge.config.guidance import Guidance
+from taxaforge.config.guidance import KINDS, Guidance
 from taxaforge.config.network import Network
 from taxaforge.config.protocol import Protocol
 from taxaforge.config.run import Run
@@ -52,17 +52,8 @@ class Settings(Section):
                     f"classification.arms: {arm!r} needs images that no method draws; guidance.methods are "
                     f"{', '.join(self.guidance.methods) or 'empty'}. Add {method!r} there or remove the arm."
                 )
-        if "cfg" in self.guidance.methods and self.diffusion.null_probability == 0:
-            raise ValueError(
-                "guidance.methods: 'cfg' needs a trained null condition, but diffusion.null_probability is 0. "
-                "Raise it to 0.1 or remove the method."
-            )
-        if "taxadiffusion" in self.guidance.methods and len(self.diffusion.used_levels) == 1:
-            raise ValueError(
-                "guidance.methods: 'taxadiffusion' guides a fine level against a coarser one, but diffusion.variant "
-                f"{self.diffusion.variant!r} with diffusion.levels {self.diffusion.levels} uses "
-                f"{self.diffusion.used_levels[0]!r} alone. Add a coarser level, or remove the method."
-            )
+        for name in self.guidance.methods:
+            self._method_fits(name)
         folder = self.collection.folder
         if self.collection.source == "folder" and not (folder.path and (folder.table or folder.layout != "table")):
             raise ValueError(
@@ -95,7 +86,8 @@ class Settings(Section):
                 raise ValueError(
                     f"split.unit is 'time', so split.cut must be a date such as 2023-01-01 (got {self.split.cut!r})."
                 ) from None
-        if self.collection.source == "simulated" and self.protocol.kind == "few_shot":
+        counted = self.protocol.seen if self.protocol.kind == "zero_shot" else self.protocol.kind
+        if self.collection.source == "simulated" and counted == "few_shot":
             drawn = self.collection.simulated.images_per_species
             asked = self.protocol.shots + self.split.validation + self.split.test
             if asked > drawn:
@@ -114,6 +106,34 @@ class Settings(Section):
             )
         return self
 
+    def _method_fits(self, name: str) -> None:
+        """Raises ValueError where the generator or the protocol cannot give a method what it needs."""
+        recipe, levels = self.guidance.recipe(name), self.diffusion.used_levels
+        if recipe.kind == "taxadiffusion":
+            fine = recipe.fine or levels[-1]
+            weak = {"coarsest": levels[0], "parent": levels[0]}.get(recipe.weak, recipe.weak)
+            if not {fine, weak} <= set(levels) or levels.index(weak) >= levels.index(fine):
+                raise ValueError(
+                    f"guidance.methods: {name!r} guides {fine!r} against a coarser level ({recipe.weak}), but "
+                    f"diffusion.variant {self.diffusion.variant!r} with diffusion.levels {self.diffusion.levels} uses "
+                    f"{', '.join(levels)}. Add a coarser level, correct guidance.recipes.{name}, or remove the method."
+                )
+        elif recipe.kind != "none" and self.diffusion.null_probability == 0:
+            raise ValueError(
+                f"guidance.methods: {name!r} needs a trained null condition, but diffusion.null_probability is 0. "
+                "Raise it to 0.1 or remove the method."
+            )
+        without = {
+            "protocol.kind 'zero_shot'": self.protocol.kind == "zero_shot",
+            "guidance.allocation.only 'without_images'": self.guidance.allocation.only == "without_images",
+        }
+        for setting in [words for words, holds in without.items() if holds]:
+            if "train" in recipe.needs and recipe.kind != "mixup":
+                raise ValueError(
+                    f"guidance.methods: {name!r} ({recipe.kind}) starts from real images of a species, and with {setting} "
+                    "it is to draw some that have none. Remove the method, or change that setting."
+                )
+
 
 def _model_at(location: tuple) -> type[BaseModel] | None:
     """The model whose fields stand at a location such as ("diffusion", "stages", "genus")."""
@@ -122,8 +142,10 @@ def _model_at(location: tuple) -> type[BaseModel] | None:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             field = kind.model_fields.get(str(part))
             kind = field.annotation if field else None
-        else:  # dict[str, X] or list[X]: the last argument is X
+        else:  # dict[str, X] or list[X]: the last argument is X; a union's place is the member's `kind`
             kind = get_args(kind)[-1] if get_args(kind) else None
+            if part in KINDS and not isinstance(kind, type):
+                kind = KINDS[part]
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
@@ -139,6 +161,8 @@ def explain(error: ValidationError) -> str:
             message = (
                 f"unknown key, did you mean {close[0]!r}?" if close else f"unknown key, known here: {', '.join(known)}"
             )
+        elif mistake["type"].startswith("union_tag"):
+            message = f"kind says which recipe it is: one of {', '.join(KINDS)} (got {mistake['input']!r})"
         elif mistake["type"] != "value_error":
             message = f"{message} (got {mistake['input']!r})"
         lines.append(f"  {key}: {message}" if key else f"  {message}")

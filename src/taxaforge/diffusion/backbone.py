@@ -68,13 +68,13 @@ class Backbone(nn.Module):
         """The training betas with `steps` timesteps set; `step(eps, t, z)` takes what a call returns."""
         return schedule.for_sampling(self.schedule, steps)
 
-    def native_scheduler(self, steps: int) -> DDIMScheduler:
-        """The same, for stepping on what `predict` returns.
+    def native_scheduler(self, steps: int, kind: str = "ddim") -> schedule.Sampler:
+        """The same for stepping on what `predict` returns, with any of `schedule.SAMPLERS`.
 
         By way of the noise, the first step of cosine betas divides by sqrt(abar) = 5e-5, so that one
         rounding in the last bit, as another batch size brings, moves a pixel by 1e-4. By v it stays at 1e-6.
         """
-        return schedule.for_sampling(self.schedule, steps, self.native)
+        return schedule.for_sampling(self.schedule, steps, self.native, kind)
 
     def rows(self, label: Tensor, dropped: Tensor | None = None) -> Tensor:
         """(B, L) text rows of classes (B,); class -1 is the null lineage, as is each level `dropped` (B, L)."""
@@ -99,8 +99,7 @@ class Backbone(nn.Module):
         if not self.pooled:
             return summed
         finest = rows.gather(1, upto[:, None])[:, 0]
-        sentence = self.text_pooled[finest if mine is None else finest[mine]].to(summed.dtype)
-        return torch.cat([summed, pad(sentence, (0, summed.shape[-1] - self.pooled))[:, None]], dim=1)
+        return self._with_sentence(summed, self.text_pooled[finest if mine is None else finest[mine]])
 
     def condition(self, label: Tensor, upto: int) -> Tensor:
         """c^(upto) (B, n, d) of classes (B,) long; upto 0 is the coarsest level alone."""
@@ -108,6 +107,23 @@ class Backbone(nn.Module):
             raise BadGenerator(f"Level {upto} is not trained; the generator has {', '.join(self.levels)}.")
         label = label.to(self.device)
         return self.tokens(label, torch.full_like(label, upto))
+
+    def prompted(self, label: Tensor, tokens: Tensor, pooled: Tensor | None = None) -> Tensor:
+        """(B, n, d): the whole lineage of classes (B,), its finest level reading `tokens` (B, n, d) for its name.
+
+        Args:
+            tokens: frozen text like the run's own, e.g. "species: Parus major, on a branch". pooled: (B, p), of SDXL.
+        Differentiable in tokens and pooled.
+        """
+        own = len(self.text_tokens) + torch.arange(len(label), device=self.device)
+        rows = torch.cat([self.rows(label.to(self.device))[:, : len(self.levels) - 1], own[:, None]], dim=1)
+        upto = torch.full_like(own, len(self.levels) - 1)
+        summed = self.conditioning(torch.cat([self.text_tokens, tokens.to(self.device)]), rows, upto)
+        return summed if not self.pooled else self._with_sentence(summed, pooled.to(self.device))
+
+    def _with_sentence(self, summed: Tensor, sentence: Tensor) -> Tensor:
+        filled = pad(sentence.to(summed.dtype), (0, summed.shape[-1] - self.pooled))
+        return torch.cat([summed, filled[:, None]], dim=1)
 
     def null(self, batch: int) -> Tensor:
         """(B, n, d): the sum of all levels' modules on "<level>: None", as trained with null_probability."""
@@ -138,11 +154,11 @@ class Backbone(nn.Module):
         text, added = self.split(tokens)
         return self.unet(z, t, text, added_cond_kwargs=added, **residuals, return_dict=False)[0]
 
-    def forward(self, z: Tensor, t: int | Tensor, tokens: Tensor) -> Tensor:
+    def forward(self, z: Tensor, t: int | Tensor, tokens: Tensor, **residuals) -> Tensor:
         """Noise prediction eps (B, c, h, w) for z (B, c, h, w) at timestep t (one, or (B,)), tokens (B, n, d)."""
         t = torch.as_tensor(t, device=z.device).expand(len(z))
         abar = schedule.signal_share(self.schedule, t, z)
-        return schedule.to_eps(self.native, self.predict(z, t, tokens), z, abar)
+        return schedule.to_eps(self.native, self.predict(z, t, tokens, **residuals), z, abar)
 
     def to_image(self, z: Tensor) -> np.ndarray:
         """uint8 (B, H, W, 3) RGB of latents (B, c, h, w); one by one, as a VAE takes gigabytes for many at once."""

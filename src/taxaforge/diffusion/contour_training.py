@@ -200,7 +200,7 @@ def grid(backbone: Backbone, contour: Contour, images: Pack, edges: Edges, seed:
     tokens = torch.cat([backbone.tokens(label, finest), backbone.tokens(torch.full_like(label, -1), finest)])
     columns = [images.pixels[chosen.numpy()], edge[..., None].expand(-1, -1, -1, 3).numpy()]
 
-    def predict(z: Tensor, t: Tensor, u: float) -> Tensor:
+    def predict(z: Tensor, t: Tensor, u: float, rows: Tensor) -> Tensor:
         both, times = torch.cat([z, z]), t.to(z.device).expand(2 * len(z))
         along = contour.residuals(both, times, tokens, torch.cat([edge, edge]), 1.0)
         named, null = backbone.predict(both, times, tokens, **along).chunk(2)

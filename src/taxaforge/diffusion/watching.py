@@ -82,7 +82,7 @@ def _drawn(backbone: Backbone, z: Tensor, label: Tensor, finest: int) -> np.ndar
     nothing = backbone.tokens(*(torch.full_like(label, value).to(backbone.device) for value in (-1, finest)))
     both = torch.cat([wanted, nothing])
 
-    def predict(z: Tensor, t: Tensor, u: float) -> Tensor:
+    def predict(z: Tensor, t: Tensor, u: float, rows: Tensor) -> Tensor:
         fine, null = backbone.predict(torch.cat([z, z]), t.to(z.device).expand(2 * len(z)), both).chunk(2)
         return null + SCALE * (fine - null)
 

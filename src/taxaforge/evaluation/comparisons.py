@@ -12,6 +12,9 @@ from taxaforge.evaluation.schema import COMPARISONS
 from taxaforge.evaluation.statistics import balanced, benjamini_hochberg, crossed, holm, sign_flip
 from taxaforge.files import read_json
 
+RANDOM_DROP = "random-drop"
+"""The control of a filter: an arm of each method, its images dropped at random."""
+
 
 def compare(
     *,
@@ -22,7 +25,9 @@ def compare(
     out: str | Path,
     log: Callable[[int | None, dict[str, float]], None] = lambda step, values: None,
 ) -> None:
-    """Write COMPARISONS for every method that has an arm `real+<method>`; controls are the arms without "+".
+    """Write COMPARISONS for every method that has an arm `real+<method>`.
+
+    Controls are the arms without "+", and for a method its own `random-drop+<method>`, where it ran.
 
     cfg: alpha. Methods without an arm get no rows.
     """
@@ -37,9 +42,11 @@ def compare(
 def differences(found: reading.Predictions, methods: Sequence[str], species: Sequence[str], alpha: float) -> list[dict]:
     """Rows of COMPARISONS: overall, Holm over the methods of one control; by species, Benjamini-Hochberg over both."""
     rows = []
-    for control in (arm for arm in found.arms if "+" not in arm):
+    own = [RANDOM_DROP] * any(arm.startswith(f"{RANDOM_DROP}+") for arm in found.arms)
+    for control in [*(arm for arm in found.arms if "+" not in arm), *own]:
         overall, by_species = [], []
-        for method in (m for m in methods if f"real+{m}" in found.arms):
+        tested = [m for m in methods if f"real+{m}" in found.arms and control_arm(control, m) in found.arms]
+        for method in tested:
             overall.append(_row(found, method, control, "all", np.ones(len(found.label), bool), alpha))
             for c in np.unique(found.label):
                 by_species.append(_row(found, method, control, f"species:{species[c]}", found.label == c, alpha))
@@ -51,14 +58,19 @@ def differences(found: reading.Predictions, methods: Sequence[str], species: Seq
     return rows
 
 
+def control_arm(control: str, method: str) -> str:
+    """The arm that a method is held against: most controls are common to all methods."""
+    return f"{control}+{method}" if control == RANDOM_DROP else control
+
+
 def _row(found: reading.Predictions, method: str, control: str, scope: str, images: np.ndarray, alpha: float) -> dict:
-    arm = f"real+{method}"
-    seeds = [seed for seed in found.seeds(arm) if seed in found.seeds(control)]
+    arm, other = f"real+{method}", control_arm(control, method)
+    seeds = [seed for seed in found.seeds(arm) if seed in found.seeds(other)]
     if not seeds:
         raise TaxaforgeError(
-            f"Arms {arm!r} and {control!r} share no seed, so nothing is paired. Train both with the same seeds."
+            f"Arms {arm!r} and {other!r} share no seed, so nothing is paired. Train both with the same seeds."
         )
-    d = 100 * (found.correct(arm, seeds) - found.correct(control, seeds))[:, images]
+    d = 100 * (found.correct(arm, seeds) - found.correct(other, seeds))[:, images]
     label, group = found.label[images], found.group[images]
     estimate = crossed(d, label, group)
     (low, high), (low2, high2) = (np.clip(estimate.interval(a), -100, 100) for a in (alpha, 2 * alpha))

@@ -1,7 +1,8 @@
 """What the run cost: by job, by rule, by arm and in total, from the benchmark files that Snakemake writes.
 
 An arm costs its classifiers and, where it uses synthetic images, the training of the generator and the
-generation and filtering of its methods, dropped images included. What every arm needs (taxonomy,
+generation and filtering of its methods, dropped images included, as well as what these methods use: a guide, a
+contour adapter, captions, learned tokens. What every arm needs (taxonomy,
 collection, packs, image metrics) is not split over arms, and a generator that several arms share
 counts in full for each: the cost of having that arm alone.
 """
@@ -13,14 +14,11 @@ from taxaforge import tables
 from taxaforge.evaluation.schema import COST
 from taxaforge.files import read_lines
 
-GENERATOR = ("train_semantics", "encode_texts", "train_stage")
-"""Rules whose jobs exist only to have a generator and its filter."""
-
 
 def tally(
     *,
     jobs: Sequence[Mapping],
-    arms: Mapping[str, Sequence[str]],
+    arms: Mapping[str, Mapping[str, Sequence[str]]],
     out: str | Path,
     log: Callable[[int | None, dict[str, float]], None] = lambda step, values: None,
 ) -> None:
@@ -29,7 +27,7 @@ def tally(
     Args:
         jobs: {"rule", "wildcards", "benchmark": path of a .jsonl} each; a job without its file (it ran before
             benchmarks were kept, or never) is left out of every count.
-        arms: arm -> its methods.
+        arms: arm -> {"methods": whose images it adds, "rules": whose jobs exist to have them}.
     """
     ledger = [job | measured(job["benchmark"]) for job in map(dict, jobs) if Path(job["benchmark"]).is_file()]
     rows = [_sum("job", "/".join([job["rule"], *map(str, job["wildcards"].values())]), [job]) for job in ledger]
@@ -37,20 +35,20 @@ def tally(
         _sum("rule", rule, [job for job in ledger if job["rule"] == rule])
         for rule in dict.fromkeys(job["rule"] for job in ledger)
     ]
-    rows += [_sum("arm", arm, [job for job in ledger if belongs(job, arm, methods)]) for arm, methods in arms.items()]
+    rows += [_sum("arm", arm, [job for job in ledger if belongs(job, arm, **needs)]) for arm, needs in arms.items()]
     rows.append(_sum("total", "total", ledger))
     tables.write(COST, rows, out)
     log(None, {f"{name}/{row['name']}": row[name] for row in rows[-1 - len(arms) :] for name in ("wall_s", "device_s")})
 
 
-def belongs(job: Mapping, arm: str, methods: Sequence[str]) -> bool:
+def belongs(job: Mapping, arm: str, methods: Sequence[str], rules: Sequence[str]) -> bool:
     """Would this job be needed if the arm were the only one?"""
     wildcards = job["wildcards"]
     if "arm" in wildcards:
         return wildcards["arm"] == arm
     if "method" in wildcards:
         return wildcards["method"] in methods
-    return bool(methods) and job["rule"] in GENERATOR
+    return job["rule"] in rules
 
 
 def measured(benchmark: str | Path) -> dict[str, float | None]:

@@ -1,24 +1,19 @@
-"""The methods by name: add a method's file under `methods/`, and its line here and in `config/guidance.py`."""
+"""The methods by kind: add a file under `methods/`, its line here and its settings in `config/guidance.py`.
 
-from typing import Protocol
+A job's lineage key covers the one module that its method is of (`lineage.fingerprint`), so that an edit of one
+redraws no other.
+"""
 
-from torch import Tensor
+from taxaforge.guidance.methods import cfg, dig_zsl, higfa, mixup, none, sdedit, sgid, taxadiffusion
+from taxaforge.guidance.recipe import Method
 
-from taxaforge.guidance.methods import cfg, taxadiffusion
-from taxaforge.guidance.terms import Term
-
-
-class Method(Protocol):
-    """A module under `methods/`.
-
-    EVIDENCE says what the implementation rests on and is printed beside every result: `code` (the
-    authors' code was read), `note` (a third party's note of the paper), `standard` (textbook),
-    `reconstruction` (ours; a result says nothing about the published method).
-    """
-
-    EVIDENCE: str
-
-    def recipe(self, backbone, label: Tensor, cfg: dict) -> Term: ...
-
-
-METHODS: dict[str, Method] = {"cfg": cfg, "taxadiffusion": taxadiffusion}
+METHODS: dict[str, Method] = {
+    "cfg": cfg,
+    "dig_zsl": dig_zsl,
+    "higfa": higfa,
+    "mixup": mixup,
+    "none": none,
+    "sdedit": sdedit,
+    "sgid": sgid,
+    "taxadiffusion": taxadiffusion,
+}

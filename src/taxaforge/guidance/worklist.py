@@ -32,19 +32,23 @@ class Item:
     file_name: str
 
 
-def worklist(species: Sequence[str], images_per_species: int, method: str, seed: int) -> list[Item]:
-    """All images of a method in the run's order. Raises TaxaforgeError where two species would share a folder."""
+def worklist(species: Sequence[str], counts: Sequence[int], method: str, seed: int) -> list[Item]:
+    """All images of a method in the run's order; a species whose count is used up is passed over.
+
+    Args: species, counts: C names and how many images of each.
+    Raises: TaxaforgeError where two species would share a folder.
+    """
     folders = [re.sub(r"[^\w.-]+", "_", name) for name in species]
     if len(set(folders)) < len(folders):
         twice = sorted(name for name, folder in zip(species, folders, strict=True) if folders.count(folder) > 1)
         raise TaxaforgeError(f"These species would share a folder: {', '.join(twice)}. Rename or drop one of them.")
     items = []
-    for index in range(images_per_species):
+    for index in range(max(counts, default=0)):
         for label, (name, folder) in enumerate(zip(species, folders, strict=True)):
-            identifier = f"{method}-{folder}-{index:04d}"
-            items.append(
-                Item(name, label, index, image_seed(seed, name, index), identifier, f"{folder}/{identifier}.png")
-            )
+            if index < counts[label]:
+                identifier = f"{method}-{folder}-{index:04d}"
+                file = f"{folder}/{identifier}.png"
+                items.append(Item(name, label, index, image_seed(seed, name, index), identifier, file))
     return items
 
 

@@ -9,10 +9,12 @@ import numpy as np
 from taxaforge import tables
 from taxaforge.collection.schema import SPLITS
 from taxaforge.evaluation.schema import ACCURACY, COMPARISONS, COST, IMAGES, PREDICTIONS
+from taxaforge.evaluation.zero_shot import ZERO_SHOT, ZERO_SHOT_CURVE
 from taxaforge.files import atomic, read_json, read_lines
 from taxaforge.packs import Pack
 from taxaforge.report import collection_figures, result_figures, training_figures
 from taxaforge.report.style import Drawing, quiet, save
+from taxaforge.report.zero_shot_figure import unseen_seen
 
 Paths = str | Path | None
 
@@ -25,6 +27,7 @@ TITLES = {
     "images": "Image metrics",
     "accuracy": "Accuracy of the classifiers",
     "differences": "Paired differences",
+    "zero_shot": "Species without training images",
     "confusion": "Confusion between species",
     "species": "Effect on each species",
     "cost": "Cost",
@@ -47,6 +50,8 @@ def draw(
     comparisons: Paths = None,
     verdict: Paths = None,
     cost: Paths = None,
+    zero_shot: Paths = None,
+    zero_shot_curve: Paths = None,
     predictions: Sequence[Sequence] = (),
     cfg: Mapping | None = None,
 ) -> None:
@@ -55,8 +60,8 @@ def draw(
     Args:
         classes: classes.json; its order is the order of every axis of species.
         out: folder, replaced as a whole.
-        splits, train, images, accuracy, comparisons, cost: tables and pack of the run; None or a file that is
-            not there leaves the figure out.
+        splits, train, images, accuracy, comparisons, cost, zero_shot, zero_shot_curve: tables and pack of the run;
+            None or a file that is not there leaves the figure out.
         histories: stage -> history.jsonl in the stage's folder, whose sample grids samples/step-*.png are shown, too.
             kept: method -> pack of kept images.
         predictions: [arm, seed, predictions.parquet] each.
@@ -84,10 +89,13 @@ def draw(
         "images": lambda: result_figures.image_metrics(_rows(IMAGES, images)),
         "accuracy": lambda: result_figures.accuracy(measured, arms),
         "differences": lambda: result_figures.differences(compared, delta),
+        "zero_shot": lambda: unseen_seen(_rows(ZERO_SHOT, zero_shot), _rows(ZERO_SHOT_CURVE, zero_shot_curve), arms),
         "confusion": lambda: result_figures.confusion(_matrices(predictions, species), species, families),
         "species": lambda: result_figures.species_effect(compared, species, _fairest(compared), delta),
         "cost": lambda: result_figures.cost(_rows(COST, cost)),
     }
+    if zero_shot is None:  # most protocols leave no species without images, and need no word about it
+        del makers["zero_shot"]
     with atomic(out) as folder:
         folder.mkdir(parents=True)
         drawn, missing = [], []

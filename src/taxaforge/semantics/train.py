@@ -1,7 +1,7 @@
 """Makes the image-text model of a run: trained here on the seen species, or a pretrained one by reference."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -75,20 +75,26 @@ def model_config(cfg: dict, size: int) -> dict:
     }
 
 
-def sentences(records: list[dict]) -> tuple[list[str], Tensor]:
+def sentences(records: list[dict], shown: Collection[int] | None = None) -> tuple[list[str], Tensor]:
     """All captions and level strings of the classes, and which class each is true of.
 
+    Args:
+        records: classes.json. shown: classes that have training images; None: all. Texts that are true of none
+            of these are left out, since a name that is never right can only be pushed away, and so are texts
+            that are true of all of them, which tell nothing apart.
     Returns:
         S distinct texts; (S, C) bool, entry (s, c): text s describes class c. The level strings are in,
         because the generator reads its lineages through this tower.
     """
+    shown = set(range(len(records)) if shown is None else shown)
     true_of: dict[str, set[int]] = {}
     for position, record in enumerate(records):
         for level in RANKS:
             if record.get(level):
                 for text in (caption(record, level), level_string(record, level)):
                     true_of.setdefault(text, set()).add(position)
-    texts = [text for text, owners in true_of.items() if len(owners) < len(records) or len(records) == 1]
+    telling = {text: len(owners & shown) for text, owners in true_of.items()}
+    texts = [text for text, own in telling.items() if 0 < own < len(shown) or own == len(shown) == 1]
     table = torch.zeros(len(texts), len(records), dtype=torch.bool)
     for row, text in enumerate(texts):
         table[row, list(true_of[text])] = True
@@ -135,6 +141,8 @@ def fit(
 ) -> nn.Module:
     """Contrastive training on batches of images against all sentences that are true of any class in them.
 
+    A class without images is in no sentence, unless it shares the sentence with one that has some.
+
     Every random choice of a step is a function of (seed, step), so that runs repeat.
     """
     with torch.random.fork_rng(devices=[]):
@@ -142,7 +150,7 @@ def fit(
         model = open_clip.CLIP(**config).to(device, memory_format=torch.channels_last)
     open_clip.set_model_preprocess_cfg(model, {"mean": MEAN, "std": STD})
     tokenizer = open_clip.SimpleTokenizer(context_length=cfg["context_length"])
-    texts, true_of = sentences(records)
+    texts, true_of = sentences(records, data.label.tolist())
     ids, label = tokenizer(texts).to(device), torch.from_numpy(data.label)
     # Frozen, word pieces stay distinct from each other and the large table costs no gradient.
     model.token_embedding.requires_grad_(False)

@@ -4,15 +4,22 @@ Ho & Salimans 2022 (arXiv:2207.12598). The null lineage goes through the level m
 trained with `diffusion.null_probability`; at probability 0 this method guides away from noise.
 """
 
-import torch
-from torch import Tensor
+from collections.abc import Sequence
 
-from taxaforge.guidance.terms import Term, contrast
+from taxaforge.guidance.methods.shared import constant, labels, within
+from taxaforge.guidance.recipe import Aids, Recipe
+from taxaforge.guidance.terms import contrast, paced
+from taxaforge.guidance.worklist import Item
 
 EVIDENCE = "standard"
 
 
-def recipe(backbone, label: Tensor, cfg: dict) -> Term:
-    """label: (B,) class indices. cfg: `scale`."""
-    fine = backbone.condition(label, len(backbone.levels) - 1)
-    return contrast(fine, backbone.null(len(label)), torch.full((len(label),), cfg["scale"], device=fine.device))
+def recipe(backbone, items: Sequence[Item], cfg: dict, aids: Aids) -> Recipe:
+    """cfg: `scale`, `interval` (first, last) in u, `course`."""
+    fine = backbone.condition(labels(items, backbone), len(backbone.levels) - 1)
+    scale = paced(constant(cfg["scale"], fine), cfg["course"])
+    return Recipe(within(cfg["interval"], contrast(fine, backbone.null(len(items)), scale), fine))
+
+
+def notes(item: Item, cfg: dict, aids: Aids) -> dict:
+    return {"scale": cfg["scale"]}

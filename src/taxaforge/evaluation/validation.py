@@ -1,0 +1,43 @@
+"""What a trained classifier says about the validation images: where a calibration is chosen. Never opens the test."""
+
+from pathlib import Path
+
+from taxaforge import tables
+from taxaforge.classification.predict import load, predict
+from taxaforge.errors import TaxaforgeError
+from taxaforge.evaluation.schema import PREDICTIONS
+from taxaforge.packs import Pack
+
+
+def predict_validation(*, model: str | Path, validation: str | Path, out: str | Path, device: str = "cpu") -> None:
+    """Names every validation image once and writes PREDICTIONS.
+
+    Args:
+        model: .safetensors of `classification.train`. validation: the validation pack (.npy).
+    Raises: TaxaforgeError where model and pack do not belong together, or the pack is empty or names an image twice.
+    """
+    classifier, pack = load(model, device), Pack.load(validation)
+    if classifier.classes != pack.classes:
+        raise TaxaforgeError(
+            f"{model} was trained for another species list than {validation} was packed for. Remake the classifier."
+        )
+    if not len(pack):
+        raise TaxaforgeError(f"{validation} holds no images, so nothing can be calibrated. Raise split.validation.")
+    if len(set(pack.identifier)) != len(pack):
+        raise TaxaforgeError(f"{validation} names an image twice. Remake it: delete it and run again.")
+    probability = predict(classifier, pack.pixels)
+    tables.write(
+        PREDICTIONS,
+        [
+            {
+                "identifier": pack.identifier[i],
+                "true": pack.classes[pack.label[i]],
+                "predicted": pack.classes[p.argmax()],
+                "probability": float(p.max()),
+                "probabilities": p.tolist(),
+                "group": pack.group[i],
+            }
+            for i, p in enumerate(probability)
+        ],
+        out,
+    )
