@@ -12,6 +12,7 @@ slows both. Writes its section of docs/benchmarks.md anew and leaves the others.
 import argparse
 import json
 import os
+import platform
 import sys
 import tempfile
 import time
@@ -20,13 +21,20 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from diffusion import alone, alternate, machine, waiting
+from diffusion import alone, alternate, waiting
 from guidance_table import section, title
 
 from rules import HEAD, PAGE, ROOT, commit_of, put
 
 PARTS = ("used", "same", "higfa", "tokens_small", "tokens_sd")
 NOT_FIGURES = ("keep", "read", "write")
+
+
+def machine(given: Namespace) -> dict:
+    import torch
+
+    cores = f"{given.threads} thread{'s' if given.threads > 1 else ''}, {platform.machine()}"
+    return {"name": torch.cuda.get_device_name() if given.device == "cuda" else cores, "torch": torch.__version__}
 
 
 def precision(given: Namespace) -> AbstractContextManager:

@@ -14,7 +14,6 @@ from taxaforge import tables
 from taxaforge.classification import model as classifiers
 from taxaforge.config.filter import Filter
 from taxaforge.files import read_json, read_lines, write_json, write_lines
-from taxaforge.guidance import scorer
 from taxaforge.guidance.filter import NothingKept, gather
 from taxaforge.guidance.schema import IMAGES
 from taxaforge.guidance.scorer import NoScorer
@@ -69,7 +68,7 @@ def semantics(monkeypatch):
         opened.append(ByColour())
         return opened[-1]
 
-    monkeypatch.setattr(scorer.semantics, "load", load)
+    monkeypatch.setattr("taxaforge.semantics.model.load", load)
     return opened
 
 
@@ -266,7 +265,7 @@ def test_the_guiding_classifier_drops_what_it_takes_for_another_species(drawn, t
     asked = section(classifier={"top_k": 1})
     run(drawn, section(classifier={"top_k": 3}), guide=tmp_path / "guide.safetensors")  # the file is one that opens
     sure = Sure()
-    monkeypatch.setattr(scorer.classifier, "load", lambda path, device: replace(guide, net=sure))
+    monkeypatch.setattr("taxaforge.classification.predict.load", lambda path, device: replace(guide, net=sure))
     monkeypatch.setattr(classifiers.Classifier, "device", torch.device("cpu"))
     rows, _, logged = run(drawn, asked, guide=tmp_path / "guide.safetensors")
     assert reasons(rows) == {name_of("Parus major", 1): "classifier"}

@@ -2,15 +2,14 @@
 
 import numpy as np
 import pytest
-import torch
-from torch.nn.functional import normalize
 
 from taxaforge.guidance.scores import Known, clipped, contrast, nearest, repeats, rivals, standing
 from taxaforge.packs import Pack
 
 
-def units(*shape, seed=0) -> torch.Tensor:
-    return normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+def units(*shape, seed=0) -> np.ndarray:
+    drawn = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    return drawn / np.linalg.norm(drawn, axis=-1, keepdims=True)
 
 
 def pack_of(pixels, group=None) -> Pack:
@@ -86,12 +85,12 @@ def test_siblings_of(species, found):
 
 def test_the_nearest_is_the_one_that_a_loop_over_all_pairs_finds(monkeypatch):
     feature, reference = units(7, 5), units(23, 5, seed=1)
-    allowed = torch.rand(7, 23, generator=torch.Generator().manual_seed(2)) < 0.5
+    allowed = np.random.default_rng(2).random((7, 23)) < 0.5
     monkeypatch.setattr("taxaforge.guidance.scores.AT_ONCE", 4)  # several parts, the last one shorter
     index, best = nearest(feature, reference)
     among, near = nearest(feature, reference, allowed)
     for i in range(7):
-        similar = [float(feature[i].double() @ reference[j].double()) for j in range(23)]
+        similar = [float(feature[i].astype(float) @ reference[j].astype(float)) for j in range(23)]
         assert index[i] == int(np.argmax(similar)) and best[i] == pytest.approx(max(similar), abs=1e-6)
         free = [value if allowed[i, j] else -1 for j, value in enumerate(similar)]
         assert among[i] == int(np.argmax(free)) and near[i] == pytest.approx(max(free), abs=1e-6)

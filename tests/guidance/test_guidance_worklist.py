@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from taxaforge.errors import TaxaforgeError
-from taxaforge.guidance.noise import image_seed, initial_noise
-from taxaforge.guidance.worklist import batches, worklist
+from taxaforge.guidance.noise import initial_noise
+from taxaforge.guidance.worklist import batches, image_seed, worklist
 
 SPECIES = [f"Genus species{number}" for number in range(7)]
 ITEMS = worklist(SPECIES, [11] * len(SPECIES), "cfg", 1)

@@ -17,12 +17,14 @@ import pytest
 from taxaforge import tables
 from taxaforge.collection.schema import METADATA, SPLITS
 from taxaforge.evaluation.schema import ACCURACY, COMPARISONS, COST, IMAGES, PREDICTIONS, VERDICT
+from taxaforge.evaluation.zero_shot import ZERO_SHOT
 from taxaforge.files import read_json, read_lines
 from taxaforge.guidance.schema import IMAGES as SYNTHETIC
 from taxaforge.taxonomy.schema import TAXA
 
 ROOT = Path(__file__).parents[2]
-ARMS = ["real", "real-equal-steps", "real+cfg", "real+taxadiffusion"]
+METHODS = ["cfg", "taxadiffusion", "higfa", "dig_zsl", "sgid"]
+ARMS = ["real", "real-equal-steps", *(f"real+{method}" for method in METHODS)]
 
 
 def snakemake(workdir: Path, *arguments: str, call=subprocess.run, **more):
@@ -54,19 +56,19 @@ def test_every_table_keeps_its_contract(run):
     for schema, name in [(IMAGES, "images"), (ACCURACY, "accuracy"), (COMPARISONS, "comparisons"), (COST, "cost")]:
         assert tables.read(schema, run / f"results/evaluation/{name}.csv")
     verdict = tables.read(VERDICT, run / "results/evaluation/verdict.csv")
-    assert {row["method"] for row in verdict if row["scope"] == "all"} == {"cfg", "taxadiffusion"}
+    assert {row["method"] for row in verdict if row["scope"] == "all"} == set(METHODS)
     assert {row["verdict"] for row in verdict} <= {"adopt", "inconclusive", "do not use"}
 
 
 def test_every_image_of_every_method_is_on_disk_with_its_seed(run):
     seeds = {}
-    for method in ("cfg", "taxadiffusion"):
+    for method in METHODS:
         folder = run / "results/images" / method
         rows = tables.read(SYNTHETIC, folder / "metadata.parquet")
         assert len(rows) == 12 * 4
         assert all((folder / row["file_name"]).is_file() for row in rows)
         seeds[method] = sorted(row["seed"] for row in rows)
-    assert seeds["cfg"] == seeds["taxadiffusion"], "compared methods start from the same noise"
+    assert all(seeds[method] == seeds["cfg"] for method in METHODS), "compared methods start from the same noise"
 
 
 def test_every_test_image_is_predicted_once_by_every_classifier(run):
@@ -107,7 +109,7 @@ def test_every_job_is_a_run_under_one_parent_in_mlflow(run):
         (metrics,) = store.execute("select count(*) from metrics where key = 'loss'").fetchone()
     rules = [value for _, key, value in tags if key == "rule"]
     assert parents == 1
-    assert rules.count("train_classifier") == 8 and rules.count("train_stage") == 5
+    assert rules.count("train_classifier") == 2 * len(ARMS) and rules.count("train_stage") == 5
     assert set(rules) >= {"resolve_taxa", "fetch_images", "generate_shard", "decide_verdict", "write_report"}
     assert metrics > 20
     assert any(key.startswith("input.") for _, key, _ in tags)
@@ -117,7 +119,9 @@ def test_every_job_left_its_cost(run):
     with (run / "results/evaluation/cost.csv").open() as file:
         rows = list(csv.DictReader(file))
     jobs = [row for row in rows if row["level"] == "job"]
-    assert len(jobs) == 8 + 4 + 5 + 4 + 2 + 8 + 8  # single jobs, packs, stages, shards, gathers, classifiers, scores
+    single = 8 + 4  # of every run; allocation, contour, guide, discriminator
+    each = single + 4 + 5 + 1 + 1 + 1  # packs, stages, captions, ratings, tokens
+    assert len(jobs) == each + 3 * len(METHODS) + 4 * len(ARMS)  # shards and gathers, classifiers and scores
     assert all(float(row["wall_s"]) >= 0 for row in jobs)
 
 
@@ -167,3 +171,26 @@ def test_a_stage_that_is_told_to_stop_is_started_again_and_goes_on(run, tmp_path
     assert [line["event"] for line in lines] == ["started", "stopped", "resumed", "finished"]
     assert 0 < lines[1]["step"] == lines[2]["step"] < 150
     assert "exit status 75" in (tmp_path / "log").read_text()
+
+
+def test_species_without_images_are_drawn_and_scored_apart(tmp_path):
+    """The zero-shot protocol from names to the U-S curve; the handicap is chosen without the test."""
+    done = snakemake(
+        tmp_path, "--config", "protocol={kind: zero_shot}",
+        "guidance={methods: [dig_zsl], shards: 1, recipes: {dig_zsl: {species: unseen}}}",
+        "classification={arms: [real, real+dig_zsl], seeds: 1}", "tracking={enabled: false}",
+        "--", "results/evaluation/zero_shot.csv", "results/report/figures",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-6000:]
+    roles = read_json(tmp_path / "results/collection/roles.json")
+    unseen = {name for name, role in roles.items() if role == "unseen"}
+    assert len(unseen) >= 2 and {"seen", "trial", "unseen"} == set(roles.values())
+    train = read_json(tmp_path / "results/collection/packs/train.json")
+    assert {roles[train["classes"][label]] for label in train["label"]} == {"seen"}
+    drawn = tables.read(SYNTHETIC, tmp_path / "results/images/dig_zsl/metadata.parquet")
+    assert {row["scientificName"] for row in drawn} == set(roles)
+    assert all(("S*" in row["prompt"]) == (roles[row["scientificName"]] != "seen") for row in drawn)
+    rows = tables.read(ZERO_SHOT, tmp_path / "results/evaluation/zero_shot.csv")
+    assert {row["metric"] for row in rows} == {"T1", "U", "S", "H", "AUSUC", "lambda"}
+    assert {row["arm"] for row in rows} == {"real", "real+dig_zsl"}
+    assert list(tmp_path.glob("results/report/figures/zero_shot.*"))

@@ -231,7 +231,7 @@ class Guide(Section):
 class Discriminator(Section):
     """What judges the images of `dig_zsl` while it learns: the image-text model's vision tower and a small network."""
 
-    epochs: int = Field(20, ge=1, description="Passes over the training split.")
+    epochs: int = Field(20, ge=0, description="Passes over the training split; 0 leaves the image-text model alone.")
     width: int = Field(256, ge=8, description="Of the small network.")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW.")
     temperature: float = Field(0.05, gt=0, description="Of the loss over species with training images.")

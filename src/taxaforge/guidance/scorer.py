@@ -4,15 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
-from taxaforge.classification import predict as classifier
 from taxaforge.errors import TaxaforgeError
 from taxaforge.guidance import scores
 from taxaforge.packs import Pack
 from taxaforge.progress import Progress
-from taxaforge.semantics import model as semantics
 from taxaforge.semantics.captions import caption
 
 AT_ONCE = 64
@@ -53,7 +50,9 @@ class Scorer:
         if cfg["classifier"]["top_k"]:
             if not guide:
                 raise NoScorer("filter.classifier needs the guiding classifier. Train it, or set its top_k to 0.")
-            self.guide = classifier.load(guide, device)
+            from taxaforge.classification.predict import load, predict  # models are imported where a check asks them
+
+            self.guide, self.named = load(guide, device), predict
             if self.guide.classes != self.species:
                 raise NoScorer(f"{guide} was trained for another species list. Delete it and run again.")
         if reads_images(cfg):
@@ -61,8 +60,10 @@ class Scorer:
                 raise NoScorer(
                     "filter.semantics, near_copy and near_repeat need the image-text model. Make it, or set them to 0."
                 )
-            self.eyes = semantics.load(image_text, device=device)
-            self.text = self.eyes.text(list(map(caption, classes)))
+            from taxaforge.semantics.model import load
+
+            self.eyes = load(image_text, device=device)
+            self.text = self.eyes.text(list(map(caption, classes))).numpy().astype(np.float64)
             self.scale = self.eyes.model.logit_scale.exp().item()
             self.rivals = scores.rivals(classes, cfg["semantics"]["among"])
         self.known = scores.Known(train, self._see(train.pixels) if cfg["near_copy"] else None)
@@ -86,10 +87,10 @@ class Scorer:
                 "clipped": scores.clipped(pixels),
             }
             if self.cfg["semantics"]["top_k"]:
-                logits = self.scale * feature.double() @ self.text.double().T
-                columns["filterScore"], columns["filterRank"] = scores.standing(logits.numpy(), own, self.rivals)
+                logits = self.scale * feature.astype(np.float64) @ self.text.T
+                columns["filterScore"], columns["filterRank"] = scores.standing(logits, own, self.rivals)
             if self.guide is not None:
-                logits = np.log(np.maximum(classifier.predict(self.guide, pixels), np.finfo(np.float64).tiny))
+                logits = np.log(np.maximum(self.named(self.guide, pixels), np.finfo(np.float64).tiny))
                 columns["classifierScore"], columns["classifierRank"] = scores.standing(logits, own)
             near = self.known.columns(pixels, feature if self.cfg["near_copy"] else None)
             for place, record in enumerate(batch):
@@ -99,7 +100,7 @@ class Scorer:
             progress(len(rows))
         if self.cfg["near_repeat"]:
             label = np.array([self.label[row["scientificName"]] for row in rows])
-            for row, similarity in zip(rows, scores.repeats(torch.cat(seen), label), strict=True):
+            for row, similarity in zip(rows, scores.repeats(np.concatenate(seen), label), strict=True):
                 row["repeatSimilarity"] = similarity
         return rows
 
@@ -114,10 +115,10 @@ class Scorer:
             out["near_copy_real"] = self.known.false_alarms(self.cfg["near_copy"])
         return out
 
-    def _see(self, pixels: np.ndarray) -> torch.Tensor:
+    def _see(self, pixels: np.ndarray) -> np.ndarray:
         """(N, d) unit vectors, pictures read a few at a time."""
-        parts = [self.eyes.image(pixels[start : start + AT_ONCE]) for start in range(0, len(pixels), AT_ONCE)]
-        return torch.cat(parts)
+        starts = range(0, len(pixels), AT_ONCE)
+        return np.concatenate([self.eyes.image(pixels[start : start + AT_ONCE]).numpy() for start in starts])
 
 
 def pixels_of(files: Sequence[Path]) -> np.ndarray:

@@ -4,10 +4,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 
 from taxaforge.packs import Pack
-from taxaforge.semantics.captions import RANKS
+from taxaforge.semantics.relatives import siblings
 
 GREY = np.array([0.299, 0.587, 0.114])
 AT_ONCE = 4096  # rows of a matrix of similarities
@@ -27,28 +26,15 @@ def rivals(classes: Sequence[Mapping], among: str) -> np.ndarray:
     """(C, C) bool: the names that an image of the species in each row may be taken for, its own included.
 
     Args:
-        classes: records of classes.json. among: "all", or "siblings": the species that share its finest rank
-            above species in which there is any other; all species where no rank is shared.
+        classes: records of classes.json. among: "all", or "siblings" (`relatives.siblings`).
     """
     everyone = np.ones((len(classes), len(classes)), dtype=bool)
     if among == "all":
         return everyone
-    out = everyone.copy()
-    for row, mine in enumerate(classes):
-        for rank in reversed(RANKS[:-1]):
-            same = np.array([bool(mine.get(rank)) and _related(mine, other, rank) for other in classes])
-            if same.sum() > 1:
-                out[row] = same
-                break
+    out = np.eye(len(classes), dtype=bool)
+    for row in range(len(classes)):
+        out[row, siblings(classes, row)] = True
     return out
-
-
-def _related(one: Mapping, other: Mapping, rank: str) -> bool:
-    """Same name on `rank`, and no coarser rank on which both have different names: a genus may exist twice."""
-    coarser = RANKS[: RANKS.index(rank)]
-    return one.get(rank) == other.get(rank) and all(
-        one[name] == other[name] for name in coarser if one.get(name) and other.get(name)
-    )
 
 
 def standing(logits: np.ndarray, own: np.ndarray, rival: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +63,7 @@ class Known:
         pack: the training images. feature: (N, d) unit vectors of them, or None.
     """
 
-    def __init__(self, pack: Pack, feature: torch.Tensor | None = None):
+    def __init__(self, pack: Pack, feature: np.ndarray | None = None):
         self.pack, self.feature = pack, feature
         self.middle = pack.pixels.shape[1] // 2
         # One line of pixels finds the few images that are worth comparing whole.
@@ -92,7 +78,7 @@ class Known:
         candidates = self.lines.get(picture[self.middle].tobytes(), ())
         return next((number for number in candidates if np.array_equal(self.pack.pixels[number], picture)), None)
 
-    def nearest(self, feature: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    def nearest(self, feature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(index (N,), cosine similarity (N,)) of the training image that is nearest to each row of (N, d)."""
         return nearest(feature, self.feature)
 
@@ -104,11 +90,11 @@ class Known:
         """
         looked = np.unique(np.linspace(0, len(self.pack) - 1, min(most, len(self.pack))).astype(int))
         group = np.unique(self.pack.group, return_inverse=True)[1]
-        allowed = torch.from_numpy(group[looked][:, None] != group[None, :])
+        allowed = group[looked][:, None] != group[None, :]
         similarity = nearest(self.feature[looked], self.feature, allowed)[1]
         return float((similarity > threshold).mean())
 
-    def columns(self, pixels: np.ndarray, feature: torch.Tensor | None) -> list[dict]:
+    def columns(self, pixels: np.ndarray, feature: np.ndarray | None) -> list[dict]:
         """nearestTrain, nearestSimilarity and exactCopy of pictures (N, H, W, 3); feature (N, d) or None."""
         near = [(None, None)] * len(pixels) if feature is None else zip(*self.nearest(feature), strict=True)
         rows = []
@@ -126,7 +112,7 @@ class Known:
 
 
 def nearest(
-    feature: torch.Tensor, reference: torch.Tensor, allowed: torch.Tensor | None = None
+    feature: np.ndarray, reference: np.ndarray, allowed: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """(index (N,), cosine similarity (N,)) of the nearest of `reference` (M, d) to each row of `feature` (N, d).
 
@@ -134,9 +120,9 @@ def nearest(
     """
     index, best = np.zeros(len(feature), dtype=np.int64), np.full(len(feature), -1.0)
     for start in range(0, len(reference), AT_ONCE):
-        part = (feature @ reference[start : start + AT_ONCE].T).numpy().astype(np.float64)
+        part = (feature @ reference[start : start + AT_ONCE].T).astype(np.float64)
         if allowed is not None:
-            part = np.where(allowed[:, start : start + AT_ONCE].numpy(), part, -1.0)
+            part = np.where(allowed[:, start : start + AT_ONCE], part, -1.0)
         at = part.argmax(1)
         here = part[np.arange(len(part)), at]
         better = ~(here <= best)  # a number that is none is taken along, so that it is seen
@@ -144,7 +130,7 @@ def nearest(
     return index, best
 
 
-def repeats(feature: torch.Tensor, label: np.ndarray) -> list[float | None]:
+def repeats(feature: np.ndarray, label: np.ndarray) -> list[float | None]:
     """Similarity of each image to the nearest earlier one of its species; None for the first.
 
     feature: (N, d) unit vectors in the run's order. label: (N,).
@@ -152,7 +138,7 @@ def repeats(feature: torch.Tensor, label: np.ndarray) -> list[float | None]:
     out: list[float | None] = [None] * len(label)
     for c in np.unique(label):
         mine = np.flatnonzero(label == c)
-        similarity = (feature[mine] @ feature[mine].T).numpy()
+        similarity = feature[mine] @ feature[mine].T
         for row in range(1, len(mine)):
             out[mine[row]] = float(similarity[row, :row].max())
     return out

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from taxaforge.errors import TaxaforgeError
-from taxaforge.guidance.noise import image_seed
+from taxaforge.seeds import seed_of
 
 LARGEST_BLOCK = 256
 BLOCKS_AT_LEAST = 8
@@ -30,6 +30,11 @@ class Item:
     seed: int
     identifier: str
     file_name: str
+
+
+def image_seed(seed: int, species: str, index: int) -> int:
+    """The seed of one image in [0, 2**63). The method is left out: compared methods share their noise."""
+    return seed_of(seed, "image", species, index)
 
 
 def worklist(species: Sequence[str], counts: Sequence[int], method: str, seed: int) -> list[Item]:
