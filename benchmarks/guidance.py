@@ -222,6 +222,12 @@ def tokens_sd(given: Namespace, folder: Path) -> dict:
 WORK = {"used": used, "same": same, "higfa": higfa, "tokens_small": tokens_small, "tokens_sd": tokens_sd}
 
 
+def keep(given: Namespace, found: dict) -> None:
+    """After every part, so that a run that is stopped has told something."""
+    if given.keep:
+        given.keep.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+
+
 def measure(given: Namespace) -> dict:
     """All figures, as plain values."""
     found: dict = {"machine": alone(machine, given), "command": given.command, "commit": commit_of(ROOT / "results")}
@@ -230,6 +236,7 @@ def measure(given: Namespace) -> dict:
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as work:
             found[part] = alone(WORK[part], given, Path(work))
+        keep(given, found)
         print(f"{part}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     return found
 
@@ -274,8 +281,7 @@ def command(parser: argparse.ArgumentParser, given: Namespace) -> str:
 def main(given: Namespace) -> None:
     os.environ["OMP_NUM_THREADS"] = str(given.threads)
     found = json.loads(given.read.read_text("utf-8")) if given.read else measure(given)
-    if given.keep:
-        given.keep.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    keep(given, found)
     found["commit"] = found["commit"] or commit_of(ROOT / "results")  # the machine with the GPU has files alone
     text = section(found)
     print(text)

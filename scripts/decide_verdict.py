@@ -11,7 +11,7 @@ with job(snakemake) as run:
         images=files.images,
         methods=params.cfg["methods"],
         synthetic=dict(zip(params.cfg["methods"], files.metadata, strict=True)),
-        controls=[arm for arm in params.cfg["arms"] if "+" not in arm],
+        arms=params.cfg["arms"],
         cfg=params.cfg,
         out=out.table,
         log=run.log,

@@ -4,14 +4,15 @@ import pytest
 from taxaforge import tables
 from taxaforge.errors import TaxaforgeError
 from taxaforge.evaluation.accuracy import summarise
-from taxaforge.evaluation.comparisons import compare, differences
+from taxaforge.evaluation.comparisons import compare, control_arm, differences
 from taxaforge.evaluation.predictions import Predictions, read
 from taxaforge.evaluation.schema import ACCURACY, COMPARISONS
 from taxaforge.evaluation.statistics import crossed, holm
 from taxaforge.evaluation.verdict import CORE_CONTROLS, verdicts
-from taxaforge.files import write_json
+from taxaforge.files import read_json, write_json
 
 CFG = {"alpha": 0.05, "delta_points": 1.0}
+ARMS = [control_arm(name, method) for name in CORE_CONTROLS for method in ("a", "b")]
 
 
 def compared(files, classes, tmp_path, methods=("a", "b")):
@@ -48,7 +49,7 @@ def test_identical_arms_differ_by_nothing_and_are_not_adopted(write_predictions,
     files = [write_predictions(arm, s, correct[s]) for arm in ("real", "real+a") for s in range(5)]
     row = compared(files, classes, tmp_path, ["a"])["a", "real", "all"]
     assert [row[k] for k in ("difference_points", "low_points", "high_points", "p")] == [0, 0, 0, 1]
-    decided = verdicts([row], [], ["a"], list(CORE_CONTROLS), CFG, {}, {})
+    decided = verdicts([row], [], ["a"], ARMS, CFG, {}, {})
     assert decided[0]["verdict"] == "inconclusive" and "same test photographs" in decided[0]["reason"]
 
 
@@ -56,7 +57,7 @@ def test_one_seed_is_never_enough(arms, classes, tmp_path):
     rows = compared(arms({"real": 0.2, "real+a": 0.9}, seeds=1), classes, tmp_path, ["a"])
     row = rows["a", "real", "all"]
     assert (row["low_points"], row["high_points"], row["df"]) == (-100, 100, 0)
-    decided = verdicts(list(rows.values()), [], ["a"], list(CORE_CONTROLS), CFG, {}, {})
+    decided = verdicts(list(rows.values()), [], ["a"], ARMS, CFG, {}, {})
     assert {r["verdict"] for r in decided} == {"inconclusive"} and "two seeds" in decided[0]["reason"]
 
 
@@ -88,7 +89,7 @@ def test_under_the_null_hardly_any_run_adopts_and_the_intervals_hold():
                 probability[arm, str(seed)] = np.eye(6)[np.where(right, label, (label + 1) % 6)]
         rows = differences(Predictions(label, group, probability), ["a", "b"], [f"s{c}" for c in range(6)], 0.05)
         rows = [row for row in rows if row["scope"] == "all"]
-        decided = verdicts(rows, [], ["a", "b"], list(CORE_CONTROLS), CFG, {}, {})
+        decided = verdicts(rows, [], ["a", "b"], ARMS, CFG, {}, {})
         adopted += any(row["verdict"] == "adopt" for row in decided)
         covered += np.mean([row["low_points"] <= 0 <= row["high_points"] for row in rows])
     assert adopted / runs <= 0.05
@@ -98,7 +99,7 @@ def test_under_the_null_hardly_any_run_adopts_and_the_intervals_hold():
 def test_a_real_gain_over_every_control_is_adopted(arms, classes, tmp_path):
     accuracy = dict.fromkeys(CORE_CONTROLS, 0.5) | {"real+a": 0.8}
     rows = compared(arms(accuracy, seeds=5, images=400), classes, tmp_path, ["a"])
-    decided = verdicts(list(rows.values()), [], ["a"], list(CORE_CONTROLS), CFG, {}, {})
+    decided = verdicts(list(rows.values()), [], ["a"], ARMS, CFG, {}, {})
     assert decided[0]["verdict"] == "adopt"
 
 
@@ -124,3 +125,22 @@ def test_accuracy_table_by_scope_seed_and_mean(arms, classes, tmp_path):
     # The wrong answer to Aglais io is its sister: right at genus rank.
     assert rows["real", "0", "genus", "rolled_top1"]["value"] > rows["real", "0", "all", "macro_top1"]["value"]
     assert 0 < rows["real", "0", "all", "sibling_errors"]["value"] < 0.25
+
+
+def test_a_filter_is_held_against_dropping_at_random_by_each_method_itself(arms, classes, tmp_path):
+    files = arms({"real": 0.5, "real+a": 0.8, "real+b": 0.6, "random-drop+a": 0.8, "random-drop+b": 0.5})
+    rows = compared(files, classes, tmp_path)
+    assert {control for _, control, _ in rows} == {"real", "random-drop"}
+    apart = {method: rows[method, "random-drop", "all"]["difference_points"] for method in "ab"}
+    assert abs(apart["a"]) < 8 < apart["b"] + 8
+    assert apart["b"] == pytest.approx(
+        rows["b", "real", "all"]["difference_points"] - _against_real(files, classes, "random-drop+b"), abs=1e-9
+    )
+
+
+def _against_real(files, classes, arm) -> float:
+    """Macro accuracy of an arm less that of `real`, in points."""
+    found = read(files, [record["species"] for record in read_json(classes)])
+    seeds = found.seeds(arm)
+    d = 100 * (found.correct(arm, seeds) - found.correct("real", seeds))
+    return float(np.mean([d[:, found.label == c].mean() for c in np.unique(found.label)]))

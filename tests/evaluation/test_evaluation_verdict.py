@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from taxaforge import tables
+from taxaforge.evaluation.comparisons import control_arm
 from taxaforge.evaluation.schema import COMPARISONS, IMAGES, VERDICT
 from taxaforge.evaluation.verdict import CORE_CONTROLS, Case, Comparison, decide, decide_one, verdicts
 from taxaforge.guidance.schema import IMAGES as SYNTHETIC
@@ -75,7 +76,15 @@ def comparison_row(scope="all", difference=4.0, low=2.0, high=6.0, p=0.001, cont
 )
 def test_a_species_is_harmed_where_its_interval_and_its_q_value_say_so(high, q, harmed):
     rows = [comparison_row(), comparison_row("species:Aglais io", -9.0, -14.0, high, q)]
-    decided = verdicts(rows, [], ["a"], list(CORE_CONTROLS), {"delta_points": 1.0, "alpha": 0.05}, {}, {})
+    decided = verdicts(
+        rows,
+        [],
+        ["a"],
+        [control_arm(name, "a") for name in CORE_CONTROLS],
+        {"delta_points": 1.0, "alpha": 0.05},
+        {},
+        {},
+    )
     assert decided[0]["verdict"] == ("inconclusive" if harmed else "adopt")
 
 
@@ -90,7 +99,7 @@ def test_this_version_s_controls_cap_the_verdict_and_say_which_are_missing(tmp_p
         comparisons=tmp_path / "c.csv",
         images=tmp_path / "i.csv",
         methods=["a", "untested"],
-        controls=["real", "real-equal-steps"],
+        arms=["real", "real-equal-steps"],
         cfg={"delta_points": 1.0, "alpha": 0.05},
         synthetic={"a": tmp_path / "metadata.parquet"},
         out=tmp_path / "verdict.csv",

@@ -16,7 +16,7 @@ from taxaforge.diffusion.contour import Contour
 from taxaforge.diffusion.sampler import sample
 from taxaforge.errors import TaxaforgeError
 from taxaforge.guidance import confidence
-from taxaforge.guidance.confidence import ALONE, Confidence, GradientNotFinite, Pull, foreseen, moved, prepared
+from taxaforge.guidance.confidence import ALONE, Confidence, GradientNotFinite, Pull, moved, prepared
 from taxaforge.guidance.methods import higfa
 from taxaforge.guidance.noise import initial_noise
 from taxaforge.guidance.recipe import Aids, CannotDraw
@@ -212,7 +212,7 @@ def test_the_gradient_is_the_slope_of_the_log_confidence(gradient, exact):
     def value(z):
         if gradient == "cheap":
             return log_p(pull.guide, exact, (z - (1 - abar).sqrt() * eps) / abar.sqrt())
-        return log_p(pull.guide, exact, foreseen(exact.native, step.predict(z), z, abar))
+        return log_p(pull.guide, exact, schedule.foreseen(exact.native, step.predict(z), z, abar))
 
     with torch.no_grad():
         said, g = pull.gradient(step, abar)
@@ -232,7 +232,7 @@ def test_the_cheap_gradient_is_that_of_the_clean_picture_and_close_to_the_full_o
     abar = abar_of(exact, step)
     cheap, full = (pull_of(exact, gradient=kind).gradient(step, abar)[1] for kind in ("cheap", "full"))
     with torch.enable_grad():
-        z0 = foreseen(exact.native, step.prediction, step.z, abar).requires_grad_()
+        z0 = schedule.foreseen(exact.native, step.prediction, step.z, abar).requires_grad_()
         of_z0 = torch.autograd.grad(log_p(aids_of(exact).guide, exact, z0).sum(), z0)[0]
     agree(cheap, of_z0 / abar.sqrt())
     assert (torch.nn.functional.cosine_similarity(cheap.flatten(1), full.flatten(1)) > 0.3).all()
@@ -247,10 +247,10 @@ def test_a_shift_of_the_noise_is_the_same_shift_in_every_space():
     v = abar.sqrt() * eps - (1 - abar).sqrt() * z0
     by = -(1 - abar).sqrt() * strength * g
     for native, prediction in (("epsilon", eps), ("v_prediction", v)):
-        agree(foreseen(native, prediction, z, abar), z0)
+        agree(schedule.foreseen(native, prediction, z, abar), z0)
         pulled = moved(native, prediction, by, abar)
         agree(schedule.to_eps(native, pulled, z, abar), eps + by)
-        agree(foreseen(native, pulled, z, abar), z0 + (1 - abar) / abar.sqrt() * strength * g)
+        agree(schedule.foreseen(native, pulled, z, abar), z0 + (1 - abar) / abar.sqrt() * strength * g)
     agree(moved("v_prediction", v, by, abar), v - ((1 - abar) / abar).sqrt() * strength * g)
 
 
@@ -332,7 +332,7 @@ def test_a_small_step_makes_the_guide_surer_of_the_class_asked_for_and_of_no_oth
     for target in (LABEL, LABEL.roll(1)):
         pull = pull_of(exact, target=target, strength=1e-3)
         before, after = (
-            log_p(pull.guide, exact, foreseen(exact.native, out, step.z, abar), target)
+            log_p(pull.guide, exact, schedule.foreseen(exact.native, out, step.z, abar), target)
             for out in (step.prediction, pull(step))
         )
         assert (after > before).all()

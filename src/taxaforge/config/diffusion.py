@@ -63,7 +63,9 @@ class Contour(Section):
         description="Hub id or local folder of a ready-made ControlNet for `stable-diffusion`, used instead of training one.",
     )
     revision: str = Field("main", description="Pinned revision of that hub id.")
-    steps: int = Field(400, ge=1, description="Optimiser steps.")
+    steps: int = Field(
+        150, ge=1, description="Optimiser steps; few, as `small` needs. For `stable-diffusion` thousands."
+    )
     learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate; for `stable-diffusion` rather 1.0e-5.")
     low: int = Field(
         60,
@@ -119,7 +121,7 @@ class Diffusion(Section):
         {}, description="Settings of single stages, by their name: `stages: {species: {learning_rate: 3.0e-5}}`."
     )
     steps: int = Field(
-        30,
+        20,
         ge=1,
         description="Optimiser steps of a stage that does not set its own. `small` only refines what its base has learned; "
         "`stable-diffusion` has no base and wants thousands.",
@@ -136,7 +138,7 @@ class Diffusion(Section):
         0.05, ge=0, le=1, description="Share of a stage's steps in which the learning rate rises, for both courses."
     )
     batch_size: int = Field(
-        32,
+        24,
         ge=1,
         description="Images an optimiser step, over all devices; `runtime.training_micro_batch` says how many at once.",
     )

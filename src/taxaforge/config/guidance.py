@@ -251,16 +251,21 @@ class Guidance(Section):
     recipes: dict[str, AnyRecipe] = Field(
         {}, description="Names of your own, or other settings of a kind: `{low: {kind: cfg, scale: 1.5}}`."
     )
-    images_per_species: int = Field(24, ge=1, description="Images each method draws a species, on average.")
+    images_per_species: int = Field(20, ge=1, description="Images each method draws a species, on average.")
     allocation: Allocation = Allocation()
     guide: Guide = Guide()
     discriminator: Discriminator = Discriminator()
-    steps: int = Field(25, ge=1, le=1000, description="Denoising steps an image; fewer is faster and coarser.")
+    steps: int = Field(
+        12,
+        ge=1,
+        le=1000,
+        description="Denoising steps an image; fewer is faster and coarser. ddim wants twice as many.",
+    )
     scheduler: Literal["ddim", "dpm++", "euler", "unipc"] = Field(
-        "ddim", description="How the denoising steps; dpm++ and unipc need fewer steps for the same image."
+        "dpm++", description="How the denoising steps; dpm++ and unipc need fewer steps for the same image."
     )
     shards: int = Field(
-        2,
+        1,
         ge=1,
         description="Jobs a method is cut into. Changing it regenerates, but not other images. More than 8 help only "
         "beyond 2048 images a method; fewer images leave some without work.",

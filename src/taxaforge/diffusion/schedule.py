@@ -145,6 +145,13 @@ def loss_weight(kind: str, abar: Tensor, gamma: float) -> Tensor:
     return snr.clamp(max=gamma) / (snr + 1 if kind == "v_prediction" else snr)
 
 
+def foreseen(kind: str, out: Tensor, z: Tensor, abar: Tensor) -> Tensor:
+    """The clean latents z0^ that a network's output foresees; by v nothing is divided by abar, which may be 1e-9."""
+    if kind == "v_prediction":
+        return abar.sqrt() * z - (1 - abar).sqrt() * out
+    return (z - (1 - abar).sqrt() * out) / abar.sqrt()
+
+
 def to_eps(kind: str, out: Tensor, z: Tensor, abar: Tensor) -> Tensor:
     """The noise prediction in a network's output.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from taxaforge import tables
+from taxaforge.evaluation.comparisons import control_arm
 from taxaforge.evaluation.schema import COMPARISONS, IMAGES, VERDICT
 from taxaforge.evaluation.statistics import Estimate, seeds_needed
 from taxaforge.guidance.schema import IMAGES as SYNTHETIC
@@ -131,7 +132,7 @@ def decide(
     comparisons: str | Path,
     images: str | Path,
     methods: Sequence[str],
-    controls: Sequence[str],
+    arms: Sequence[str],
     cfg: dict,
     out: str | Path,
     synthetic: Mapping[str, str | Path] | None = None,
@@ -141,7 +142,7 @@ def decide(
     """Write VERDICT from COMPARISONS and IMAGES.
 
     Args:
-        methods: all that drew images, tested or not. controls: control arms that ran.
+        methods: all that drew images, tested or not. arms: all that ran.
         cfg: delta_points, alpha. synthetic: {method: metadata.parquet}, for the evidence tag of each method.
         audits: failed audits of each method.
     """
@@ -151,7 +152,7 @@ def decide(
         for method, path in (synthetic or {}).items()
         for row in tables.read(SYNTHETIC, path)[:1]
     }
-    rows = verdicts(compared, measured, methods, controls, cfg, evidence, audits or {})
+    rows = verdicts(compared, measured, methods, arms, cfg, evidence, audits or {})
     tables.write(VERDICT, rows, out)
     counts = {
         name: sum(row["verdict"] == name and row["scope"] == "all" for row in rows) for name in ("adopt", "do not use")
@@ -163,17 +164,17 @@ def verdicts(
     compared: Sequence[Mapping],
     measured: Sequence[Mapping],
     methods: Sequence[str],
-    controls: Sequence[str],
+    arms: Sequence[str],
     cfg: dict,
     evidence: Mapping[str, str],
     audits: Mapping[str, Sequence[str]],
 ) -> list[dict]:
     """Rows of VERDICT. Species rows rest on the same rules with Benjamini-Hochberg q-values, and are exploratory."""
     delta, alpha = cfg["delta_points"], cfg["alpha"]
-    missing = [name for name in CORE_CONTROLS if name not in controls]
     recognised = {(m["method"], m["scope"]): m for m in measured if m["metric"] == "recognised"}
     rows = []
     for method in methods:
+        missing = [name for name in CORE_CONTROLS if control_arm(name, method) not in arms]
         mine = [row for row in compared if row["method"] == method]
         harmed = dict.fromkeys(
             row["scope"].removeprefix("species:")

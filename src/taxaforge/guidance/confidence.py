@@ -132,17 +132,17 @@ class Pull:
 
     def log_confidence(self, step: Step, abar: Tensor) -> Tensor:
         """log p (b,) of the clean pictures that the prediction foresees."""
-        z0 = foreseen(self.backbone.native, step.prediction, step.z, abar)
+        z0 = schedule.foreseen(self.backbone.native, step.prediction, step.z, abar)
         return torch.cat([log_p for log_p, _ in self._looks(z0, step.rows, gradient=False)])
 
     def gradient(self, step: Step, abar: Tensor) -> tuple[Tensor, Tensor]:
         """log p (b,) and its gradient with respect to z (b, c, h, w), each image's own."""
         if self.cfg["gradient"] == "cheap":
-            z0 = foreseen(self.backbone.native, step.prediction, step.z, abar)
+            z0 = schedule.foreseen(self.backbone.native, step.prediction, step.z, abar)
         else:
             with torch.enable_grad():
                 z = step.z.detach().requires_grad_()
-                z0 = foreseen(self.backbone.native, step.predict(z), z, abar)
+                z0 = schedule.foreseen(self.backbone.native, step.predict(z), z, abar)
         log_p, of_z0 = map(torch.cat, zip(*self._looks(z0.detach(), step.rows, gradient=True), strict=True))
         of_z0 = of_z0.to(step.z.dtype)
         if self.cfg["gradient"] == "cheap":
@@ -177,13 +177,6 @@ def prepared(guide: "Classifier", images: Tensor) -> Tensor:
     if x.shape[-2:] != size:
         x = F.interpolate(x, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
     return guide.normalised(x)
-
-
-def foreseen(native: str, prediction: Tensor, z: Tensor, abar: Tensor) -> Tensor:
-    """The clean latent z0^ that a native prediction implies; by v nothing is divided by abar, which may be 1e-9."""
-    if native == "v_prediction":
-        return abar.sqrt() * z - (1 - abar).sqrt() * prediction
-    return (z - (1 - abar).sqrt() * prediction) / abar.sqrt()
 
 
 def per_native(native: str, abar: Tensor) -> Tensor:

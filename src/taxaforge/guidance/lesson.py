@@ -99,7 +99,7 @@ class Lesson:
             z0 = noise.step(out, noise.timesteps[-1], z).prev_sample
         else:
             abar = schedule.signal_share(self.backbone.schedule, t, z)
-            z0 = (z - (1 - abar).sqrt() * schedule.to_eps(self.backbone.native, out, z, abar)) / abar.sqrt()
+            z0 = schedule.foreseen(self.backbone.native, out, z, abar)
         return self.backbone.images.decode(z0)
 
     def gradient(

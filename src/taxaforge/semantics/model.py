@@ -111,7 +111,8 @@ def load(dir: str | Path, device: str = "cpu") -> Semantics:
 def open_model(name: str, device: str = "cpu") -> Semantics:
     """An open_clip model by `local-dir:<folder>` or `hf-hub:<id>`."""
     try:
-        model = open_clip.create_model(name, require_pretrained=True)
+        with torch.random.fork_rng(devices=[]):  # first weights are drawn before the saved ones are read
+            model = open_clip.create_model(name, require_pretrained=True)
         tokenizer = open_clip.get_tokenizer(name)
     except (RuntimeError, FileNotFoundError, OSError, ValueError) as error:
         raise NoSemantics(
