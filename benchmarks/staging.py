@@ -87,9 +87,11 @@ def do_item(item: Item, work: Path, settings: dict, device: str) -> None:
     """Trains, draws, measures and writes results/<item>.json; the pictures stay under pictures/."""
     import numpy as np
 
+    from taxaforge.config.guidance import Cfg
     from taxaforge.diffusion import backbone as backbones
     from taxaforge.diffusion.stage import train
     from taxaforge.guidance.generate import draw
+    from taxaforge.guidance.recipe import Aids
     from taxaforge.guidance.worklist import batches, worklist
     from taxaforge.packs import Pack
 
@@ -121,14 +123,17 @@ def do_item(item: Item, work: Path, settings: dict, device: str) -> None:
     held_out = Pack.load(world / "held_out.npy")
     real = seen_by_judge(world, held_out, device)
     rare = np.array([held_out.classes.index(name) for name in read_json(world / "world.json")["rare"]])
-    work_list = worklist(held_out.classes, WORLDS[world.name].held_out // 2, "cfg", item.seed)
+    counts = [WORLDS[world.name].held_out // 2] * len(held_out.classes)
+    work_list = worklist(held_out.classes, counts, "cfg", item.seed)
     todo = batches(work_list, 0, 1, 64 if device == "cpu" else 256)
     names = [one.identifier for one in work_list]
     label = np.array([one.label for one in work_list], np.int64)
     result: dict = {}
+    aids = Aids([{"species": name} for name in held_out.classes])
     for scale in settings["scales"]:
-        how = {"scale": scale, "steps": settings["denoising"]}
-        pixels = np.concatenate([draw(backbone, "cfg", batch, how, device) for batch in todo])
+        how = {**Cfg(scale=scale).model_dump(), "steps": settings["denoising"], "scheduler": "ddim"}
+        how |= {"name": "cfg", "seed": item.seed}
+        pixels = np.concatenate([draw(backbone, batch, how, aids, device)[0] for batch in todo])
         pictures = Pack(pixels, held_out.classes, names, label, names, [""] * len(names))
         pictures.save(work / "pictures" / f"{item.name}.{scale:g}.npy")
         seen = seen_by_judge(world, pictures, device)

@@ -55,7 +55,7 @@ def cells(text: str, figure: str) -> list[str]:
     return [cell.strip() for cell in line.split("|")][2:-1]
 
 
-def smallest(*only: str, **more):
+def smallest(*only: str):
     from guidance import asked
 
     size = ["--size", "32", "--batch", "2", "--steps", "2", "--pairs", "1", "--token-images", "1", "--token-steps", "2"]

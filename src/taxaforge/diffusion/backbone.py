@@ -19,6 +19,8 @@ from taxaforge.diffusion.pretrained import BadGenerator
 from taxaforge.files import read_json
 
 MANIFEST = "manifest.json"
+DECODED = 2**16
+"""Pixels that are decoded together: 64 pictures of 32 px, four of 128 px, one of 256 px and more."""
 HEADS = 4
 """Attention heads of a fresh small denoiser."""
 PATCH = 2
@@ -161,9 +163,10 @@ class Backbone(nn.Module):
         return schedule.to_eps(self.native, self.predict(z, t, tokens, **residuals), z, abar)
 
     def to_image(self, z: Tensor) -> np.ndarray:
-        """uint8 (B, H, W, 3) RGB of latents (B, c, h, w); one by one, as a VAE takes gigabytes for many at once."""
+        """uint8 (B, H, W, 3) RGB of latents (B, c, h, w); a few at once, as a VAE takes gigabytes for many large ones."""
+        few = max(1, DECODED // self.images.size**2)
         with torch.no_grad():
-            return np.concatenate([codec.to_pixels(self.images.decode(one)) for one in z.split(1)])
+            return np.concatenate([codec.to_pixels(self.images.decode(part)) for part in z.split(few)])
 
     def to_latent(self, pixels: np.ndarray) -> Tensor:
         """Latents (B, c, h, w) of uint8 (B, H, W, 3) RGB pictures of the generator's size."""
