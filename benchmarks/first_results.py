@@ -30,6 +30,8 @@ def measure(row: dict, digits: int) -> str:
     """A value with its range, empty where too few images were there to measure."""
     if row["value"] is None:
         return ""
+    if row["low"] == row["high"]:
+        return f"{row['value']:.{digits}f}"
     return f"{row['value']:.{digits}f} ({row['low']:.{digits}f} to {row['high']:.{digits}f})"
 
 
@@ -81,7 +83,7 @@ def section(results: Path, title: str, wall: float, command: str) -> str:
         whole = [r["wall_s"] for r in spent if r["level"] == "arm" and r["name"] == f"real+{method}"]
         cells = [percent(images[method, "recognised"])]
         cells += [measure(images[method, name], digits) for name, digits in METRICS.items()]
-        cells += [percent(arms.get(f"real+{method}")), f"{own:.0f}" if own else "", f"{whole[0]:.0f}" if whole else ""]
+        cells += [percent(arms.get(f"real+{method}")), *([f"{own:.0f}", f"{whole[0]:.0f}"] if whole else ["", ""])]
         lines.append(f"| {label} | {' | '.join(cells)} |")
     lines += ["", "| method | verdict | reason printed |", "|---|---|---|"]
     lines += [f"| {method} | **{row['verdict']}** | {row['reason']} |" for method, row in verdicts.items()]

@@ -99,7 +99,7 @@ rule train_contour:
     retries: 3
     conda:
         "../envs/torch.yaml"
-    threads: THREADS
+    threads: CLASSIFIER_THREADS
     resources:
         gpu=GPUS,
         mem_mb=4000,

@@ -64,7 +64,10 @@ class Contour(Section):
     )
     revision: str = Field("main", description="Pinned revision of that hub id.")
     steps: int = Field(
-        150, ge=1, description="Optimiser steps; few, as `small` needs. For `stable-diffusion` thousands."
+        100,
+        ge=1,
+        description="Optimiser steps. So few leave pictures nearly as they were without a contour; give `small` at least 1000, "
+        "`stable-diffusion` thousands.",
     )
     learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate; for `stable-diffusion` rather 1.0e-5.")
     low: int = Field(

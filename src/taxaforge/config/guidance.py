@@ -251,12 +251,12 @@ class Guidance(Section):
     recipes: dict[str, AnyRecipe] = Field(
         {}, description="Names of your own, or other settings of a kind: `{low: {kind: cfg, scale: 1.5}}`."
     )
-    images_per_species: int = Field(20, ge=1, description="Images each method draws a species, on average.")
+    images_per_species: int = Field(16, ge=1, description="Images each method draws a species, on average.")
     allocation: Allocation = Allocation()
     guide: Guide = Guide()
     discriminator: Discriminator = Discriminator()
     steps: int = Field(
-        12,
+        10,
         ge=1,
         le=1000,
         description="Denoising steps an image; fewer is faster and coarser. ddim wants twice as many.",
