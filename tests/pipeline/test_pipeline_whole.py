@@ -158,7 +158,7 @@ def test_a_stage_that_is_told_to_stop_is_started_again_and_goes_on(run, tmp_path
     with (tmp_path / "log").open("w") as log:
         process = snakemake(workdir, "--config", longer, "--", "results/diffusion/base", call=subprocess.Popen,
                             stdout=log, stderr=log)  # fmt: skip
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 900
     while not (new := set(workdir.glob("results/state/train_stage/*/events.jsonl")) - before):
         assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()[-3000:]
         time.sleep(0.05)
@@ -166,7 +166,7 @@ def test_a_stage_that_is_told_to_stop_is_started_again_and_goes_on(run, tmp_path
     while not (lines := read_lines(events)):
         time.sleep(0.05)
     os.kill(lines[0]["pid"], signal.SIGTERM)
-    assert process.wait(300) == 0, (tmp_path / "log").read_text()[-3000:]
+    assert process.wait(900) == 0, (tmp_path / "log").read_text()[-3000:]
     lines = read_lines(events)
     assert [line["event"] for line in lines] == ["started", "stopped", "resumed", "finished"]
     assert 0 < lines[1]["step"] == lines[2]["step"] < 150
