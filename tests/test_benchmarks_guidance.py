@@ -155,4 +155,4 @@ def test_the_command_on_the_page_names_what_was_changed_and_no_path():
     )
     assert given.command == "python benchmarks/guidance.py --device cuda --width 1.0 --size 512 --interval 0.1 0.7"
     assert (given.guide, given.guide_size) == ("resnet50", 224)
-    assert (asked([]).guide, asked([]).guide_size) == ("test_resnet", 64)
+    assert (asked([]).guide, asked([]).guide_size) == ("test_resnet", 32)
