@@ -70,7 +70,8 @@ class Worker:
             for line in lines:
                 text = line.decode(errors="replace").rstrip("\n")
                 self.last = text.strip() or self.last
-                print(prefix + text, file=sys.stderr, flush=True)
+                sys.stderr.write(f"{prefix}{text}\n")  # text and end at once: the other workers' lines come meanwhile
+                sys.stderr.flush()
 
     def _listen(self, told: queue.Queue) -> None:
         with self.channel.makefile("rb") as lines, suppress(ConnectionError):

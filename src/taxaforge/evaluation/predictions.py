@@ -9,6 +9,7 @@ import numpy as np
 from taxaforge import tables
 from taxaforge.errors import TaxaforgeError
 from taxaforge.evaluation.schema import PREDICTIONS
+from taxaforge.packs import Pack
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,21 @@ class Predictions:
     def correct(self, arm: str, seeds: Sequence[str]) -> np.ndarray:
         """(S, N) 1 where the species is named right."""
         return np.stack([self.predicted(arm, seed) == self.label for seed in seeds]).astype(np.float64)
+
+
+def rows_of(pack: Pack, probability: np.ndarray) -> list[dict]:
+    """Rows of PREDICTIONS: what a classifier says of every image of a pack. probability: (N, C), of the pack's classes."""
+    return [
+        {
+            "identifier": identifier,
+            "true": pack.classes[true],
+            "predicted": pack.classes[p.argmax()],
+            "probability": float(p.max()),
+            "probabilities": p.tolist(),
+            "group": group,
+        }
+        for identifier, true, p, group in zip(pack.identifier, pack.label, probability, pack.group, strict=True)
+    ]
 
 
 def read(files: Sequence[tuple[str, int | str, str | Path]], species: Sequence[str]) -> Predictions:

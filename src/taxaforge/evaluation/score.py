@@ -11,6 +11,7 @@ from taxaforge import tables
 from taxaforge.classification.predict import load, predict
 from taxaforge.errors import TaxaforgeError
 from taxaforge.evaluation import metrics
+from taxaforge.evaluation.predictions import rows_of
 from taxaforge.evaluation.schema import PREDICTIONS
 from taxaforge.files import read_json, read_lines, sha256_of, write_json
 from taxaforge.packs import Pack
@@ -50,19 +51,7 @@ def score(
         record_opening(ledger, {"arm": arm, "seed": str(seed), "model": sha256_of(model), "test": sha256_of(test)})
     probability = predict(classifier, pack.pixels)
     predicted = probability.argmax(1)
-    rows = [
-        {
-            "identifier": identifier,
-            "true": species[true],
-            "predicted": species[guess],
-            "probability": float(p[guess]),
-            "probabilities": p.tolist(),
-            "group": group,
-        }
-        for identifier, true, guess, p, group in zip(
-            pack.identifier, pack.label, predicted, probability, pack.group, strict=True
-        )
-    ]
+    rows = rows_of(pack, probability)
     assert_scored_once([row["identifier"] for row in rows], pack.identifier)
     values = {
         "macro_top1": metrics.macro_top1(pack.label, predicted),

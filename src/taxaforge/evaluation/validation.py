@@ -5,6 +5,7 @@ from pathlib import Path
 from taxaforge import tables
 from taxaforge.classification.predict import load, predict
 from taxaforge.errors import TaxaforgeError
+from taxaforge.evaluation.predictions import rows_of
 from taxaforge.evaluation.schema import PREDICTIONS
 from taxaforge.packs import Pack
 
@@ -26,18 +27,4 @@ def predict_validation(*, model: str | Path, validation: str | Path, out: str | 
     if len(set(pack.identifier)) != len(pack):
         raise TaxaforgeError(f"{validation} names an image twice. Remake it: delete it and run again.")
     probability = predict(classifier, pack.pixels)
-    tables.write(
-        PREDICTIONS,
-        [
-            {
-                "identifier": pack.identifier[i],
-                "true": pack.classes[pack.label[i]],
-                "predicted": pack.classes[p.argmax()],
-                "probability": float(p.max()),
-                "probabilities": p.tolist(),
-                "group": pack.group[i],
-            }
-            for i, p in enumerate(probability)
-        ],
-        out,
-    )
+    tables.write(PREDICTIONS, rows_of(pack, probability), out)

@@ -117,7 +117,7 @@ def train_discriminator(
             f"{train} has images of {len(seen)} species; telling species apart takes two. Raise protocol.shots, or "
             "leave fewer species unseen."
         )
-    frozen = _frozen(semantics, device)
+    frozen = models.load(semantics, device)
     sentences, table = prototypes_of(records, cfg["prototypes"], frozen, seed)
     rival = table[seen].to(frozen.device)
     looks = [features(frozen, data.pixels, mirrored).to(frozen.device) for mirrored in (False, True)]
@@ -223,7 +223,7 @@ def load(folder: str | Path, semantics: str | Path, device: str = "cpu") -> Disc
         if not (folder / name).is_file():
             raise BadDiscriminator(f"{folder / name} is missing: it was not trained. Delete {folder} and run again.")
     about, tensors = read_json(folder / MANIFEST), load_file(folder / WEIGHTS)
-    frozen = _frozen(semantics, device)
+    frozen = models.load(semantics, device)
     prototypes = tensors.pop("prototypes")
     now = frozen.text(about["sentences"])
     if now.shape != prototypes.shape or not torch.allclose(now, prototypes, atol=1e-3):
@@ -234,11 +234,6 @@ def load(folder: str | Path, semantics: str | Path, device: str = "cpu") -> Disc
     head.load_state_dict(tensors)
     judge = Discriminator(frozen, head.to(frozen.device), prototypes, about["classes"], about["seen"])
     return judge.eval().requires_grad_(False)
-
-
-def _frozen(semantics: str | Path, device: str) -> Semantics:
-    with torch.random.fork_rng(devices=[]):  # open_clip draws first weights before it reads the saved ones
-        return models.load(semantics, device)
 
 
 def _same_classes(pack: Pack, species: list[str], path: str | Path) -> None:
