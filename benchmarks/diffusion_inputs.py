@@ -169,12 +169,12 @@ def lineages(levels: list[str], length: int, width: int) -> Lineages:
 
 def stage_cfg(given: Namespace, pretrained: str, stage: str, **more) -> dict:
     """What the rule gives a stage of a Stable Diffusion, with everything else at its default."""
-    from taxaforge import plan
     from taxaforge.config.settings import load
+    from taxaforge.plan import training
 
     own = {"backbone": "stable-diffusion", "pretrained": pretrained, "batch_size": given.batch, "steps": 1000}
     settings = load({"diffusion": own | {"precision": given.precision} | more, "collection": {"size": given.size}})
-    return plan.train_stage(settings, {"stage": stage}).settings
+    return training.train_stage(settings, {"stage": stage}).settings
 
 
 def on_disk(given: Namespace, folder: Path) -> Path | None:
@@ -205,11 +205,11 @@ def first_stage(given: Namespace, folder: Path) -> None:
 
 def default(given: Namespace, folder: Path) -> dict:
     """The embedded default's base stage: its settings; files of random content and the default's shapes in the folder."""
-    from taxaforge import plan
     from taxaforge.config.settings import dump, load
+    from taxaforge.plan import training
 
     settings = load({"runtime": {"device": given.device, "threads": given.threads}})
-    cfg = plan.train_stage(settings, {"stage": "base"}).settings
+    cfg = training.train_stage(settings, {"stage": "base"}).settings
     counts = {"train": settings.protocol.shots, "validation": settings.split.validation}
     for split, shots in counts.items():
         pictures(shots * SPECIES, cfg["size"]).save(folder / f"{split}.npy")

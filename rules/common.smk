@@ -8,9 +8,12 @@ from snakemake.exceptions import WorkflowError
 from taxaforge.config.settings import dump, load
 from taxaforge.driver import announce, ship_after_error
 from taxaforge.errors import TaxaforgeError
-from taxaforge.plan import SPLITS, VIEWS, Plan, arms_and_seeds, compresses, guide_trained, guided_budget, has_unseen
-from taxaforge.plan import methods_of, methods_of_kind, prompts_of, reads_images, resolve_taxa, source_files, stages
-from taxaforge.plan import training_splits, uses
+from taxaforge.plan.classification import arms_and_seeds, methods_of
+from taxaforge.plan.collection import has_unseen, resolve_taxa, source_files
+from taxaforge.plan.guidance import guide_trained, guided_budget, methods_of_kind, prompts_of, reads_images, uses
+from taxaforge.plan.keys import Plan
+from taxaforge.plan.node import SPLITS, VIEWS
+from taxaforge.plan.training import compresses, stages, training_splits
 
 try:
     CFG = load(config)

@@ -19,7 +19,7 @@ from taxaforge.config.settings import load
 from taxaforge.errors import TaxaforgeError
 from taxaforge.files import read_lines
 from taxaforge.lineage import plain
-from taxaforge.plan import RULES
+from taxaforge.plan.rules import RULES
 
 ROOT = Path(__file__).parents[1]
 

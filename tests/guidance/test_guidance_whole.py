@@ -24,7 +24,8 @@ from taxaforge.guidance.schema import IMAGES
 from taxaforge.guidance.tokens import learn
 from taxaforge.lineage import plain
 from taxaforge.packs import Pack
-from taxaforge.plan import RULES, prompts_of
+from taxaforge.plan.guidance import prompts_of
+from taxaforge.plan.rules import RULES
 from taxaforge.semantics.describe import describe
 from taxaforge.semantics.discriminator import train_discriminator
 from taxaforge.semantics.train import train as train_semantics

@@ -10,7 +10,8 @@ import yaml
 from taxaforge import lineage
 from taxaforge.config.settings import Settings, load
 from taxaforge.lineage import closure
-from taxaforge.plan import RULES, Plan
+from taxaforge.plan.keys import Plan
+from taxaforge.plan.rules import RULES
 
 ROOT = Path(__file__).parents[2]
 

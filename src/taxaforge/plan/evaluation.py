@@ -1,0 +1,86 @@
+"""Scores, measures, comparisons, verdict and cost."""
+
+from taxaforge.config.settings import Settings
+from taxaforge.plan import guidance, training
+from taxaforge.plan.classification import arms_and_seeds, methods_of
+from taxaforge.plan.collection import pack
+from taxaforge.plan.guidance import gathered
+from taxaforge.plan.node import Job, Node, Wildcards, by_name
+
+
+def score_classifier(s: Settings, w: Wildcards) -> Node:
+    return Node({}, [("train_classifier", dict(w)), pack("test"), ("resolve_taxa", {})])
+
+
+def all_scores(s: Settings) -> list[Job]:
+    return [("score_classifier", w) for w in arms_and_seeds(s)]
+
+
+def predict_validation(s: Settings, w: Wildcards) -> Node:
+    return Node({}, [("train_classifier", dict(w)), pack("validation")])
+
+
+def score_zero_shot(s: Settings, w: Wildcards) -> Node:
+    named = [("predict_validation", w) for w in arms_and_seeds(s)]
+    before = [*all_scores(s), *named, ("split_images", {}), ("resolve_taxa", {}), pack("train")]
+    return Node({"alpha": s.evaluation.alpha, "seed": s.run.seed}, before)
+
+
+def measure_images(s: Settings, w: Wildcards) -> Node:
+    settings = {
+        "neighbours": s.evaluation.neighbours,
+        "floor_splits": s.evaluation.floor_splits,
+        "seed": s.run.seed,
+    }
+    real = [pack("train"), pack("reserve"), pack("validation")]
+    return Node(settings, [("train_judge", {}), *gathered(s), *real, ("resolve_taxa", {})])
+
+
+def summarise_accuracy(s: Settings, w: Wildcards) -> Node:
+    return Node({"alpha": s.evaluation.alpha}, [*all_scores(s), pack("train"), ("resolve_taxa", {})])
+
+
+def compare_arms(s: Settings, w: Wildcards) -> Node:
+    settings = {"alpha": s.evaluation.alpha, "methods": s.guidance.methods}
+    return Node(settings, [*all_scores(s), ("resolve_taxa", {})])
+
+
+def decide_verdict(s: Settings, w: Wildcards) -> Node:
+    settings = {
+        "alpha": s.evaluation.alpha,
+        "delta_points": s.evaluation.delta_points,
+        "methods": s.guidance.methods,
+        "arms": s.classification.arms,
+    }
+    return Node(settings, [("compare_arms", {}), ("measure_images", {}), *gathered(s)])
+
+
+def tally_cost(s: Settings, w: Wildcards) -> Node:
+    arms = {
+        arm: {"methods": methods_of(arm), "rules": rules_behind(s, methods_of(arm))} for arm in s.classification.arms
+    }
+    return Node({"arms": arms}, [*all_scores(s), ("measure_images", {})])
+
+
+def rules_behind(s: Settings, methods: list[str]) -> list[str]:
+    """The rules whose jobs a run makes only to have the images of these methods."""
+    upstream = {**training.RULES, **guidance.RULES}
+    found, waiting = set(), [("gather_images", {"method": method}) for method in methods]
+    while waiting:
+        rule, w = waiting.pop()
+        if rule not in ("resolve_taxa", "pack_split"):  # from there on it is what real images take, too
+            found.add(rule)
+            waiting += upstream[rule](s, w).after
+    return sorted(found)
+
+
+RULES = by_name(
+    score_classifier,
+    predict_validation,
+    score_zero_shot,
+    measure_images,
+    summarise_accuracy,
+    compare_arms,
+    decide_verdict,
+    tally_cost,
+)
