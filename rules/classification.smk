@@ -1,20 +1,20 @@
-"""Classifiers: one job an arm and seed, and the judge that names generated images."""
+"""Classifiers: one job an arm, which trains all its repeats, and the judge that names generated images."""
 
 
 rule train_classifier:
-    """Train on an arm's images, keep the weights that are best on validation."""
+    """Train on an arm's images, once a seed; keep the weights that are best on validation."""
     input:
         real="results/collection/packs/train.npy",
         validation="results/collection/packs/validation.npy",
         synthetic=synthetic_packs,
         weights=[PLAN.locate(CFG.classification.weights)] if CFG.classification.weights else [],
     output:
-        model="results/classifiers/{arm}/seed{seed}/model.safetensors",
-        history="results/classifiers/{arm}/seed{seed}/history.jsonl",
+        model=repeats("model.safetensors"),
+        history=repeats("history.jsonl"),
     log:
-        "results/logs/train_classifier/{arm}-{seed}.log",
+        "results/logs/train_classifier/{arm}.log",
     benchmark:
-        "results/benchmarks/train_classifier/{arm}-{seed}.jsonl"
+        "results/benchmarks/train_classifier/{arm}.jsonl"
     conda:
         "../envs/torch.yaml"
     threads: CLASSIFIER_THREADS
@@ -25,8 +25,9 @@ rule train_classifier:
     params:
         cfg=settings_of("train_classifier"),
         key=key_of("train_classifier"),
+        seeds=SEEDS,
     message:
-        "Training {params.cfg[model]} on {wildcards.arm}, seed {wildcards.seed}"
+        "Training {params.cfg[model]} on {wildcards.arm}, seeds {params.seeds}"
     script:
         "../scripts/train_classifier.py"
 

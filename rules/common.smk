@@ -46,6 +46,11 @@ wildcard_constraints:
     seed=r"\d+",
 
 
+def repeats(name):
+    """A file of every repeat of an arm, in the order of SEEDS."""
+    return collect("results/classifiers/{{arm}}/seed{seed}/{name}", seed=SEEDS, name=name)
+
+
 settings_of = PLAN.cfg  # `params: cfg`: the rule's own settings
 key_of = PLAN.key  # `params: key`: its lineage key
 

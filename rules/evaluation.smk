@@ -2,19 +2,19 @@
 
 
 rule score_classifier:
-    """Name every test image once. The only rule that reads the sealed split."""
+    """Name every test image once with each repeat of an arm. The only rule that reads the sealed split."""
     input:
-        model="results/classifiers/{arm}/seed{seed}/model.safetensors",
+        model=repeats("model.safetensors"),
         test="results/collection/packs/test.npy",
         index="results/collection/packs/test.json",
         classes="results/taxonomy/classes.json",
     output:
-        predictions="results/classifiers/{arm}/seed{seed}/predictions.parquet",
-        metrics="results/classifiers/{arm}/seed{seed}/metrics.json",
+        predictions=repeats("predictions.parquet"),
+        metrics=repeats("metrics.json"),
     log:
-        "results/logs/score_classifier/{arm}-{seed}.log",
+        "results/logs/score_classifier/{arm}.log",
     benchmark:
-        "results/benchmarks/score_classifier/{arm}-{seed}.jsonl"
+        "results/benchmarks/score_classifier/{arm}.jsonl"
     conda:
         "../envs/torch.yaml"
     threads: CLASSIFIER_THREADS
@@ -24,8 +24,9 @@ rule score_classifier:
     params:
         cfg=settings_of("score_classifier"),
         key=key_of("score_classifier"),
+        seeds=SEEDS,
     message:
-        "Scoring {wildcards.arm}, seed {wildcards.seed}"
+        "Scoring {wildcards.arm}, seeds {params.seeds}"
     script:
         "../scripts/score_classifier.py"
 
@@ -33,15 +34,15 @@ rule score_classifier:
 rule predict_validation:
     """Name every validation image once: where a calibration for unseen species is chosen."""
     input:
-        model="results/classifiers/{arm}/seed{seed}/model.safetensors",
+        model=repeats("model.safetensors"),
         validation="results/collection/packs/validation.npy",
         index="results/collection/packs/validation.json",
     output:
-        predictions="results/classifiers/{arm}/seed{seed}/validation.parquet",
+        predictions=repeats("validation.parquet"),
     log:
-        "results/logs/predict_validation/{arm}-{seed}.log",
+        "results/logs/predict_validation/{arm}.log",
     benchmark:
-        "results/benchmarks/predict_validation/{arm}-{seed}.jsonl"
+        "results/benchmarks/predict_validation/{arm}.jsonl"
     conda:
         "../envs/torch.yaml"
     threads: CLASSIFIER_THREADS
@@ -51,8 +52,9 @@ rule predict_validation:
     params:
         cfg=settings_of("predict_validation"),
         key=key_of("predict_validation"),
+        seeds=SEEDS,
     message:
-        "Naming validation images: {wildcards.arm}, seed {wildcards.seed}"
+        "Naming validation images: {wildcards.arm}, seeds {params.seeds}"
     script:
         "../scripts/predict_validation.py"
 

@@ -121,7 +121,7 @@ def cost_jobs(wildcards):
     many += [("learn_tokens", {"method": method}) for method in learned]
     many += [("generate_shard", {"method": method, "shard": shard}) for method in METHODS for shard in SHARDS]
     many += [("gather_images", {"method": method}) for method in METHODS]
-    many += [(rule, w) for rule in ("train_classifier", "score_classifier") for w in ARM_SEEDS]
+    many += [(rule, {"arm": arm}) for rule in ("train_classifier", "score_classifier") for arm in ARMS]
     return [
         {
             "rule": rule,

@@ -1,23 +1,23 @@
-"""rule train_classifier -> taxaforge.classification.train.train"""
+"""rule train_classifier -> taxaforge.classification.repeats.train_repeats"""
 
 from taxaforge.adapter import job
-from taxaforge.seeds import seed_of
 
 with job(snakemake) as run:
-    from taxaforge.classification.train import train
+    from taxaforge.classification.repeats import train_repeats
 
     files, out, params = snakemake.input, snakemake.output, snakemake.params
-    train(
+    train_repeats(
+        seeds=params.seeds,
+        run_seed=params.cfg["run_seed"],
         real=files.real,
         validation=files.validation,
         synthetic=files.synthetic,
         arm=snakemake.wildcards.arm,
         budget=params.cfg["budget"],
         cfg={**params.cfg, "weights": next(iter(files.weights), "")},
-        seed=seed_of(params.cfg["run_seed"], "classifier", snakemake.wildcards.seed),
         out=out.model,
         out_history=out.history,
-        log=run.log,
-        device=run.device,
-        every_s=run.every_s,
+        state_dir=run.state_dir,
+        **{"log": run.log, "device": run.device, "every_s": run.every_s},
     )
+    run.forget_earlier()

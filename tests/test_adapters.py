@@ -120,6 +120,17 @@ def test_state_of_a_job_belongs_to_its_key_and_wildcards(workdir):
         assert run.state_dir == Path("results/state/train_stage/0123456789ab-genus")
 
 
+def test_a_job_forgets_its_own_earlier_states_and_no_others(workdir):
+    own = ["0123456789ab-real", "fedcba987654-real"]
+    others = ["fedcba987654-not-real", "fedcba987654-real-equal-steps", "fedcba987654-real+cfg"]
+    with job(FakeSnakemake(rule="train_classifier", wildcards={"arm": "real"})) as run:
+        for name in own + others:
+            (run.state_dir.parent / name).mkdir(parents=True)
+        run.forget_earlier()
+    left = {path.name for path in Path("results/state/train_classifier").iterdir()}
+    assert left == {own[0], *others}
+
+
 def test_asking_for_a_gpu_that_is_not_there_says_so(workdir, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("TAXAFORGE_RUNTIME", json.dumps({"device": "cuda"}))
@@ -256,10 +267,12 @@ def fake_job(rule: str, cfg: dict) -> FakeSnakemake:
     many = {name: [f"{name}0.x", f"{name}1.x"] for name in ("shards", "kept", "predictions", "synthetic", "stages")}
     out = {name: f"out_{name}.x" for name in declared(rule, "output")}
     params = {
-        "cfg": cfg, "folder": "photos", "methods": ["cfg", "taxadiffusion"], "stages": ["base", "order"], "jobs": [],
+        "cfg": cfg, "folder": "photos", "methods": ["cfg", "taxadiffusion"], "stages": ["base", "order"], "jobs": [], "seeds": ["0", "1"],
         "arm_seeds": [{"arm": "real", "seed": "0"}, {"arm": "real", "seed": "1"}],
     }  # fmt: skip
     many["weights"] = []
+    if rule in ("score_classifier", "predict_validation"):
+        many["model"] = [one.pop("model"), "model1.x"]
     if rule == "describe_collection":
         one, many = {name: f"{name}.x" for name in declared(rule, "input")}, {}
     if rule == "score_zero_shot":

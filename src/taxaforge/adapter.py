@@ -11,6 +11,7 @@ traceback, which also stands in the log. Nothing in here changes a result.
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -54,6 +55,13 @@ class Run:
     def show(self, name: str, path: str | Path) -> None:
         """Offers a picture to tracking while the job runs; name like "samples/step-000500.png"."""
         self.recorder.attach(name, path)
+
+    def forget_earlier(self) -> None:
+        """Removes what this job kept under other settings."""
+        own = self.state_dir.name
+        for other in self.state_dir.parent.iterdir():
+            if other.name != own and other.name.partition("-")[2] == own.partition("-")[2]:
+                shutil.rmtree(other)
 
     @property
     def commit(self) -> str:

@@ -27,7 +27,7 @@ OWNERS = {"caption_images": "sgid", "rate_prompts": "sgid", "learn_tokens": "dig
 
 
 def scored(arms: int) -> Counter:
-    return Counter({"train_classifier": SEEDS * arms, "score_classifier": SEEDS * arms}) + SCORING
+    return Counter({"train_classifier": arms, "score_classifier": arms}) + SCORING
 
 
 def drawn(methods: int) -> Counter:
@@ -111,13 +111,17 @@ def test_the_margin_is_judged_again_without_training(planner):
 
 
 def test_a_new_arm_trains_its_own_classifiers_only(planner):
-    arms = ["real", "real-equal-steps", "real+cfg"]
-    config = {"classification": {"arms": arms, "seeds": SEEDS + 1}}
-    jobs = planner.jobs(config)
-    assert {(w["arm"], w["seed"]) for rule, w in jobs if rule == "train_classifier"} == {
-        (arm, str(SEEDS)) for arm in arms
-    }
+    jobs = planner.jobs({"classification": {"arms": [*DEFAULT.classification.arms, "random-drop+cfg"]}})
+    assert [w["arm"] for rule, w in jobs if rule == "train_classifier"] == ["random-drop+cfg"]
     assert not any(rule in ("train_stage", "generate_shard") for rule, _ in jobs)
+
+
+def test_another_seed_asks_every_arm_for_it_under_the_key_of_the_finished_ones(planner):
+    asked = {"classification": {"seeds": SEEDS + 1}}
+    arms = [w["arm"] for rule, w in planner.jobs(asked) if rule == "train_classifier"]
+    assert sorted(arms) == sorted(DEFAULT.classification.arms)
+    keys = [Plan(load(config), ROOT).key_of("train_classifier", {"arm": "real+cfg"}) for config in ({}, asked)]
+    assert keys[0] == keys[1], "what is finished lies under the key"
 
 
 def test_the_seed_of_the_run_changes_everything_that_draws(planner):

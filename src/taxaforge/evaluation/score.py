@@ -2,13 +2,14 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from taxaforge import tables
 from taxaforge.classification.predict import load, predict
+from taxaforge.classification.repeats import named
 from taxaforge.errors import TaxaforgeError
 from taxaforge.evaluation import metrics
 from taxaforge.evaluation.predictions import rows_of
@@ -65,6 +66,21 @@ def score(
     tables.write(PREDICTIONS, rows, out_predictions)
     write_json(out_metrics, values)
     log(None, values)
+
+
+def score_repeats(
+    *,
+    seeds: Sequence[str],
+    models: Sequence[str | Path],
+    out_predictions: Sequence[str | Path],
+    out_metrics: Sequence[str | Path],
+    log: Callable[[int | None, dict[str, float]], None] = lambda step, values: None,
+    **what,
+) -> None:
+    """`score` for every repeat of an arm: a model and two results a seed, whose name ends its metrics' names."""
+    for seed, model, predictions, values in zip(seeds, models, out_predictions, out_metrics, strict=True):
+        own = named(log, seed)
+        score(model=model, seed=seed, out_predictions=predictions, out_metrics=values, log=own, **what)
 
 
 def assert_scored_once(scored: list[str], test: list[str]) -> None:

@@ -1,5 +1,6 @@
 """What a trained classifier says about the validation images: where a calibration is chosen. Never opens the test."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from taxaforge import tables
@@ -8,6 +9,14 @@ from taxaforge.errors import TaxaforgeError
 from taxaforge.evaluation.predictions import rows_of
 from taxaforge.evaluation.schema import PREDICTIONS
 from taxaforge.packs import Pack
+
+
+def predict_repeats(
+    *, models: Sequence[str | Path], validation: str | Path, out: Sequence[str | Path], device: str = "cpu"
+) -> None:
+    """`predict_validation` for every repeat of an arm."""
+    for model, path in zip(models, out, strict=True):
+        predict_validation(model=model, validation=validation, out=path, device=device)
 
 
 def predict_validation(*, model: str | Path, validation: str | Path, out: str | Path, device: str = "cpu") -> None:

@@ -2,7 +2,7 @@
 
 from taxaforge.config.settings import Settings
 from taxaforge.plan import guidance, training
-from taxaforge.plan.classification import arms_and_seeds, methods_of
+from taxaforge.plan.classification import methods_of
 from taxaforge.plan.collection import pack
 from taxaforge.plan.guidance import gathered
 from taxaforge.plan.node import Job, Node, Wildcards, by_name
@@ -13,7 +13,7 @@ def score_classifier(s: Settings, w: Wildcards) -> Node:
 
 
 def all_scores(s: Settings) -> list[Job]:
-    return [("score_classifier", w) for w in arms_and_seeds(s)]
+    return [("score_classifier", {"arm": arm}) for arm in s.classification.arms]
 
 
 def predict_validation(s: Settings, w: Wildcards) -> Node:
@@ -21,7 +21,7 @@ def predict_validation(s: Settings, w: Wildcards) -> Node:
 
 
 def score_zero_shot(s: Settings, w: Wildcards) -> Node:
-    named = [("predict_validation", w) for w in arms_and_seeds(s)]
+    named = [("predict_validation", {"arm": arm}) for arm in s.classification.arms]
     before = [*all_scores(s), *named, ("split_images", {}), ("resolve_taxa", {}), pack("train")]
     return Node({"alpha": s.evaluation.alpha, "seed": s.run.seed}, before)
 
