@@ -12,6 +12,8 @@ from taxaforge.report.style import BAND, GRID, INK, MUTED, SPLITS, Drawing, canv
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 TILE = 64  # px of a sample on the contact sheet
 MOST_ROWS = 40  # species on the contact sheet
+METHODS_ABREAST = 3  # on the contact sheet, so that a picture is seen on a page
+GAP, BETWEEN, HEAD = 3, 18, 34  # px of the contact sheet: between tiles, between groups, above a band
 
 
 def tree(classes: Sequence[Mapping]) -> Drawing | None:
@@ -110,30 +112,32 @@ def samples(real: Pack, generated: Mapping[str, Pack], species: Sequence[str], e
     rows = range(len(species))
     if len(species) > MOST_ROWS:
         rows = [len(species) * i // MOST_ROWS for i in range(MOST_ROWS)]
-    groups = {"real": real, **generated}
-    gap, band = 3, 18
-    pitch = TILE + gap
-    width = len(groups) * (each * pitch + band) - band
-    sheet = np.full((len(rows) * pitch, width, 3), 255, np.uint8)
-    for line, index in enumerate(rows):
+    methods = list(generated.items())
+    starts = range(0, max(len(methods), 1), METHODS_ABREAST)
+    bands = [{"real": real, **dict(methods[start : start + METHODS_ABREAST])} for start in starts]
+    pitch, block = TILE + GAP, each * (TILE + GAP) + BETWEEN
+    width, height = len(bands[0]) * block - BETWEEN, len(rows) * pitch + HEAD
+    sheet = np.full((len(bands) * height, width, 3), 255, np.uint8)
+    for band, groups in enumerate(bands):
         for column, pack in enumerate(groups.values()):
-            mine = np.flatnonzero(np.asarray(pack.label) == index)
-            mine = sorted(mine, key=lambda i: pack.identifier[i])[:each]
-            for k in range(each):
-                left, top = column * (each * pitch + band) + k * pitch, line * pitch
-                tile = _tile(np.asarray(pack.pixels[mine[k]])) if k < len(mine) else _nothing()
-                sheet[top : top + TILE, left : left + TILE] = tile
-    names, head, dpi = 190, 34, 100
-    figure, (axis,) = canvas((sheet.shape[0] + head) / dpi, width=(width + names) / dpi)
+            for line, index in enumerate(rows):
+                top, left = band * height + HEAD + line * pitch, column * block
+                for k, tile in enumerate(_tiles(pack, index, each)):
+                    sheet[top : top + TILE, left + k * pitch : left + k * pitch + TILE] = tile
+    names, dpi = 190, 100
+    figure, (axis,) = canvas(sheet.shape[0] / dpi, width=(width + names) / dpi)
     figure.set_layout_engine("none")
-    axis.set_position([names / (width + names), 0, width / (width + names), sheet.shape[0] / (sheet.shape[0] + head)])
+    axis.set_position([names / (width + names), 0, width / (width + names), 1])
     axis.imshow(sheet, interpolation="nearest", aspect="auto")
     axis.axis("off")
-    for line, index in enumerate(rows):
-        axis.text(-8, line * pitch + TILE / 2, species[index], ha="right", va="center", style="italic", size=9)
-    for column, name in enumerate(groups):
-        label = "real (train)" if name == "real" else name
-        axis.text(column * (each * pitch + band), -8, label, ha="left", va="bottom", size=10, weight="bold")
+    for band, groups in enumerate(bands):
+        top = band * height + HEAD
+        for line, index in enumerate(rows):
+            middle = top + line * pitch + TILE / 2
+            axis.text(-8, middle, species[index], ha="right", va="center", style="italic", size=9)
+        for column, name in enumerate(groups):
+            label = "real (train)" if name == "real" else name
+            axis.text(column * block, top - 8, label, ha="left", va="bottom", size=10, weight="bold")
     which = f"{len(rows)} of {len(species)} species" if len(rows) < len(species) else f"{len(species)} species"
     return Drawing(
         figure,
@@ -143,6 +147,13 @@ def samples(real: Pack, generated: Mapping[str, Pack], species: Sequence[str], e
         "further image of the species that passed the filter.",
         raster=True,
     )
+
+
+def _tiles(pack: Pack, label: int, each: int) -> list[np.ndarray]:
+    """The first images of a species by identifier, crosses where it has fewer."""
+    mine = np.flatnonzero(np.asarray(pack.label) == label)
+    mine = sorted(mine, key=lambda i: pack.identifier[i])[:each]
+    return [_tile(np.asarray(pack.pixels[i])) for i in mine] + [_nothing()] * (each - len(mine))
 
 
 def _tile(pixels: np.ndarray) -> np.ndarray:
