@@ -48,7 +48,9 @@ def section(results: Path, title: str, wall: float, command: str) -> str:
         r for r in tables.read(ACCURACY, evaluation / "accuracy.csv") if r["scope"] == "all" and r["seed"] == "mean"
     ]
     images = {
-        (r["method"], r["metric"]): r for r in tables.read(IMAGES, evaluation / "images.csv") if r["scope"] == "all"
+        (r["method"], r["metric"]): r
+        for r in tables.read(IMAGES, evaluation / "images.csv")
+        if r["scope"] == "all" and r["features"] == "judge"
     }
     compared = [r for r in tables.read(COMPARISONS, evaluation / "comparisons.csv") if r["scope"] == "all"]
     verdicts = {r["method"]: r for r in tables.read(VERDICT, evaluation / "verdict.csv") if r["scope"] == "all"}

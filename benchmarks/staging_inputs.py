@@ -256,7 +256,7 @@ def figures(shown, real, rare: np.ndarray, pairs: list[tuple[np.ndarray, np.ndar
     for scope in SCOPES:
         everyone = real if shown is None else shown
         mine = everyone.where(of_scope(scope, everyone.label, rare))
-        named = np.where(mine.right, mine.label, -1)
+        named = np.where(mine.scores["recognised"], mine.label, -1)
         out["recognised"][scope] = float(np.mean(list(recall(mine.label, named).values())))
         values = []
         for a, b in pairs:
@@ -269,13 +269,13 @@ def figures(shown, real, rare: np.ndarray, pairs: list[tuple[np.ndarray, np.ndar
 
 def seen_by_judge(world: Path, pack: Pack, device: str = "cpu"):
     from taxaforge.classification.predict import load
-    from taxaforge.evaluation.images import see
+    from taxaforge.evaluation.extractors import of_classifier, see
 
-    return see(load(world / "judge.safetensors", device), pack)
+    return see(of_classifier(load(world / "judge.safetensors", device)), pack)
 
 
 def halvings(real) -> list[tuple[np.ndarray, np.ndarray]]:
-    from taxaforge.evaluation.images import halves
+    from taxaforge.evaluation.seen import halves
 
     return [halves(real, seed_of("halves", i)) for i in range(SPLITS)]
 

@@ -30,7 +30,7 @@ def section(results: Path) -> str:
     found = {
         (row["method"], row["metric"]): row
         for row in tables.read(IMAGES, results / "evaluation/images.csv")
-        if row["scope"] == "all"
+        if row["scope"] == "all" and row["features"] == "judge"
     }
     drawn = sum(read_json(results / "images/allocation.json").values())
     lines = [

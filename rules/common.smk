@@ -10,7 +10,9 @@ from taxaforge.driver import announce, ship_after_error
 from taxaforge.errors import TaxaforgeError
 from taxaforge.plan.classification import arms_and_seeds, methods_of
 from taxaforge.plan.collection import has_unseen, resolve_taxa, source_files
+from taxaforge.plan.evaluation import beside
 from taxaforge.plan.guidance import guide_trained, guided_budget, methods_of_kind, prompts_of, reads_images, uses
+from taxaforge.plan.images import feature_weights
 from taxaforge.plan.keys import Plan
 from taxaforge.plan.node import SPLITS, VIEWS
 from taxaforge.plan.training import compresses, stages, training_splits
@@ -26,7 +28,7 @@ config.update(dump(CFG))
 
 METHODS = CFG.guidance.methods
 STAGES = stages(CFG)
-ARMS = CFG.classification.arms
+ARMS = CFG.arms
 SEEDS = [str(seed) for seed in range(CFG.classification.seeds)]
 ARM_SEEDS = arms_and_seeds(CFG)
 SHARDS = [str(shard) for shard in range(CFG.guidance.shards)]

@@ -1,4 +1,4 @@
-"""Scores on the sealed test split, image metrics, paired comparisons, the verdict and what it all cost."""
+"""Scores on the sealed test split, paired comparisons, the verdict and what it all cost."""
 
 
 rule score_classifier:
@@ -89,40 +89,10 @@ rule score_zero_shot:
         "../scripts/score_zero_shot.py"
 
 
-rule measure_images:
-    """Measure each method's images, and held-out real images beside them as the floor."""
-    input:
-        judge="results/evaluation/judge/model.safetensors",
-        kept=collect("results/images/{method}/kept.npy", method=METHODS),
-        train="results/collection/packs/train.npy",
-        reserve="results/collection/packs/reserve.npy",
-        validation="results/collection/packs/validation.npy",
-        classes="results/taxonomy/classes.json",
-    output:
-        table="results/evaluation/images.csv",
-    log:
-        "results/logs/measure_images/job.log",
-    benchmark:
-        "results/benchmarks/measure_images/job.jsonl"
-    conda:
-        "../envs/torch.yaml"
-    threads: CLASSIFIER_THREADS
-    resources:
-        mem_mb=4000,
-        runtime="4h",
-    params:
-        cfg=settings_of("measure_images"),
-        key=key_of("measure_images"),
-        methods=METHODS,
-    message:
-        "Measuring images of {params.methods}"
-    script:
-        "../scripts/measure_images.py"
-
-
 rule summarise_accuracy:
     """Accuracy of every arm: each seed, and their mean with its interval, overall, by rank and by species."""
     input:
+        unpack(runs_beside),
         predictions=predictions,
         train="results/collection/packs/train.json",
         classes="results/taxonomy/classes.json",
@@ -148,12 +118,15 @@ rule summarise_accuracy:
 
 
 rule compare_arms:
-    """Paired differences between each method's arm and each control."""
+    """Paired differences between each method's arm and each control: accuracy overall, by tier and by species, and more."""
     input:
+        unpack(runs_beside),
         predictions=predictions,
+        train="results/collection/packs/train.json",
         classes="results/taxonomy/classes.json",
     output:
         table="results/evaluation/comparisons.csv",
+        secondary="results/evaluation/secondary.csv",
     log:
         "results/logs/compare_arms/job.log",
     benchmark:
@@ -174,8 +147,9 @@ rule compare_arms:
 
 
 rule decide_verdict:
-    """Adopt, inconclusive or do not use: for each method, overall and by species, with the reason."""
+    """Adopt, inconclusive or do not use: for each method, overall, by tier and by species, with the reason."""
     input:
+        unpack(audit_table),
         comparisons="results/evaluation/comparisons.csv",
         images="results/evaluation/images.csv",
         metadata=collect("results/images/{method}/metadata.parquet", method=METHODS),

@@ -83,7 +83,7 @@ def filter_models(wildcards):
 
 
 def synthetic_packs(wildcards):
-    """The packs that an arm adds to the real images."""
+    """The packs of a method's images that an arm takes: those that were kept, or as many drawn blindly."""
     pack = "control" if wildcards.arm.startswith("random-drop+") else "kept"
     return collect("results/images/{method}/{pack}.npy", method=methods_of(wildcards.arm), pack=pack)
 
@@ -99,9 +99,39 @@ def zero_shot_tables(wildcards):
     return tables if has_unseen(CFG) else {}
 
 
+def captions(wildcards):
+    """Captions of training images, of the methods that read them."""
+    return collect("results/guidance/captions/{method}.json", method=methods_of_kind(CFG, "sgid"))
+
+
+def audit_table(wildcards):
+    """What the audits say, where they are made."""
+    return {"audits": "results/evaluation/audits.csv"} if CFG.audit.enabled else {}
+
+
+def audit_files(wildcards):
+    """The same, and what it is based on, for the page."""
+    files = {"memorisation": "memorisation.csv", "pairs": "audits/worst_pairs.png"} if CFG.audit.enabled else {}
+    return audit_table(wildcards) | {name: f"results/evaluation/{path}" for name, path in files.items()}
+
+
 def predictions(wildcards):
     """Predictions of every arm and seed, in the order of ARM_SEEDS."""
     return [f"results/classifiers/{w['arm']}/seed{w['seed']}/predictions.parquet" for w in ARM_SEEDS]
+
+
+def image_models(wildcards):
+    """What models images are measured with beside the judge: the run's image-text model, local weights of others."""
+    own = {"semantics": "results/semantics/model"} if "semantics" in CFG.evaluation.features else {}
+    return own | {"weights": [PLAN.locate(path) for path in feature_weights(CFG).values()]}
+
+
+def runs_beside(wildcards):
+    """Of the runs in evaluation.beside: predictions in the order of ARM_SEEDS, run after run; all runs' training packs."""
+    files = {setting: PLAN.locate(path) for setting, path in beside(CFG).items()}
+    packs = [path for setting, path in files.items() if setting.endswith(".train")]
+    scores = [path for setting, path in files.items() if not setting.endswith(".train")]
+    return {"beside": scores, "supports": ["results/collection/packs/train.json", *packs]} if files else {}
 
 
 def cost_jobs(wildcards):
@@ -109,6 +139,7 @@ def cost_jobs(wildcards):
     once = ["resolve_taxa", "fetch_images", "curate_images", "split_images", "train_semantics", "encode_texts"]
     once += ["embed_images"] * bool(CFG.collection.embedding.model)
     once += ["train_judge", "measure_images"]
+    once += ["audit_leaks", "audit_copies", "conclude_audits"] * CFG.audit.enabled
     once += ["allocate_images"] * bool(METHODS)
     once += ["train_contour"] * uses(CFG, "contour")
     once += ["train_guide"] * guide_trained(CFG)

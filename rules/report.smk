@@ -4,6 +4,7 @@
 rule tally_cost:
     """Add up what the jobs took, by job, rule and arm, from the workflow's own benchmark files."""
     input:
+        unpack(audit_table),
         predictions=predictions,
         images="results/evaluation/images.csv",
     output:
@@ -25,6 +26,37 @@ rule tally_cost:
         "Adding up costs"
     script:
         "../scripts/tally_cost.py"
+
+
+rule weigh_gains:
+    """What a point gained cost, what effects this run can see, and the cheapest run that would settle the rest."""
+    input:
+        comparisons="results/evaluation/comparisons.csv",
+        verdict="results/evaluation/verdict.csv",
+        accuracy="results/evaluation/accuracy.csv",
+        cost="results/evaluation/cost.csv",
+        metadata=collect("results/images/{method}/metadata.parquet", method=METHODS),
+        histories=collect("results/classifiers/{arm}/seed0/history.jsonl", arm=ARMS),
+    output:
+        efficiency="results/evaluation/efficiency.csv",
+        power="results/evaluation/power.csv",
+        next_run="results/evaluation/next_run.csv",
+    log:
+        "results/logs/weigh_gains/job.log",
+    benchmark:
+        "results/benchmarks/weigh_gains/job.jsonl"
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=1000,
+        runtime="1h",
+    params:
+        cfg=settings_of("weigh_gains"),
+        key=key_of("weigh_gains"),
+    message:
+        "Weighing gains against costs, planning the next run"
+    script:
+        "../scripts/weigh_gains.py"
 
 
 rule draw_figures:
@@ -76,6 +108,7 @@ rule draw_figures:
 rule write_report:
     """Write the page: one file that opens without network."""
     input:
+        unpack(audit_files),
         figures="results/report/figures",
         taxa="results/taxonomy/taxa.parquet",
         review="results/taxonomy/review.csv",
@@ -86,7 +119,11 @@ rule write_report:
         accuracy="results/evaluation/accuracy.csv",
         comparisons="results/evaluation/comparisons.csv",
         verdict="results/evaluation/verdict.csv",
+        secondary="results/evaluation/secondary.csv",
         cost="results/evaluation/cost.csv",
+        efficiency="results/evaluation/efficiency.csv",
+        power="results/evaluation/power.csv",
+        next_run="results/evaluation/next_run.csv",
     output:
         page=report("results/report/report.html", caption="../report/page.rst", category="Verdict"),
     log:

@@ -16,7 +16,17 @@ CLASSIFIERS = collect("results/classifiers/{arm}/seed{seed}/model.safetensors", 
 SCORES = collect(
     "results/classifiers/{arm}/seed{seed}/{file}", arm=ARMS, seed=SEEDS, file=["predictions.parquet", "metrics.json"]
 )
-EVALUATION = collect("results/evaluation/{table}.csv", table=["images", "accuracy", "comparisons", "verdict", "cost"])
+EVALUATION = collect(
+    "results/evaluation/{table}.csv",
+    table=["images", "accuracy", "comparisons", "verdict", "cost"] + ["secondary", "efficiency", "power", "next_run"],
+)
+AUDITS = [
+    "results/evaluation/audits.csv",
+    "results/evaluation/audits/leaked_pairs.csv",
+    "results/evaluation/audits/copies.parquet",
+    "results/evaluation/audits/worst_pairs.png",
+]
+EVALUATION += AUDITS * CFG.audit.enabled
 TRACKING = ["results/tracking/shipped.json"] if CFG.tracking.enabled else []
 
 

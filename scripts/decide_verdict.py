@@ -3,6 +3,7 @@
 from taxaforge.adapter import job
 
 with job(snakemake) as run:
+    from taxaforge.evaluation.audits import failed, unmade
     from taxaforge.evaluation.verdict import decide
 
     files, out, params = snakemake.input, snakemake.output, snakemake.params
@@ -11,6 +12,8 @@ with job(snakemake) as run:
         images=files.images,
         methods=params.cfg["methods"],
         synthetic=dict(zip(params.cfg["methods"], files.metadata, strict=True)),
+        audits=failed(files.get("audits"), params.cfg["methods"]),
+        unmade=unmade(files.get("audits"), params.cfg["methods"]),
         arms=params.cfg["arms"],
         cfg=params.cfg,
         out=out.table,

@@ -17,5 +17,7 @@ with job(snakemake) as run:
         seed=params.cfg["seed"],
         out=out.table,
         log=run.log,
+        semantics=files.get("semantics"),
+        weights=dict(zip(params.weighted, files.get("weights", []), strict=True)),
         device=run.device,
     )

@@ -8,7 +8,6 @@ with job(snakemake) as run:
     files, out, params = snakemake.input, snakemake.output, snakemake.params
     train_repeats(
         seeds=params.seeds,
-        run_seed=params.cfg["run_seed"],
         real=files.real,
         validation=files.validation,
         synthetic=files.synthetic,
@@ -18,6 +17,8 @@ with job(snakemake) as run:
         out=out.model,
         out_history=out.history,
         state_dir=run.state_dir,
-        **{"log": run.log, "device": run.device, "every_s": run.every_s},
+        log=run.log,
+        device=run.device,
+        every_s=run.every_s,
     )
     run.forget_earlier()

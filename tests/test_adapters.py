@@ -262,12 +262,12 @@ def fake_job(rule: str, cfg: dict) -> FakeSnakemake:
     """A job with every named file that any rule declares; adapters take what is theirs."""
     one = {
         name: f"{name}.x"
-        for name in ["taxa", "snapshot", "classes", "candidates", "images", "metadata", "splits", "train", "index", "texts", "names", "model", "init", "validation", "real", "reserve", "test", "judge", "table", "comparisons", "accuracy", "verdict", "cost", "figures", "review", "rejections", "ledger", "leakage", "semantics", "duplicates", "features", "origin", "archive", "overrides", "pack", "train_latents", "validation_latents", "allocation", "captions", "discriminator", "guide", "roles"]
+        for name in ["taxa", "snapshot", "classes", "candidates", "images", "metadata", "splits", "train", "index", "texts", "names", "model", "init", "validation", "real", "reserve", "test", "judge", "table", "comparisons", "accuracy", "verdict", "cost", "secondary", "efficiency", "power", "next_run", "figures", "review", "rejections", "ledger", "leakage", "semantics", "duplicates", "features", "origin", "archive", "overrides", "pack", "train_latents", "validation_latents", "allocation", "captions", "discriminator", "guide", "roles"]
     }  # fmt: skip
     many = {name: [f"{name}0.x", f"{name}1.x"] for name in ("shards", "kept", "predictions", "synthetic", "stages")}
     out = {name: f"out_{name}.x" for name in declared(rule, "output")}
     params = {
-        "cfg": cfg, "folder": "photos", "methods": ["cfg", "taxadiffusion"], "stages": ["base", "order"], "jobs": [], "seeds": ["0", "1"],
+        "cfg": cfg, "folder": "photos", "methods": ["cfg", "taxadiffusion"], "stages": ["base", "order"], "jobs": [], "seeds": ["0", "1"], "weighted": [],
         "arm_seeds": [{"arm": "real", "seed": "0"}, {"arm": "real", "seed": "1"}],
     }  # fmt: skip
     many["weights"] = []
@@ -277,9 +277,14 @@ def fake_job(rule: str, cfg: dict) -> FakeSnakemake:
         one, many = {name: f"{name}.x" for name in declared(rule, "input")}, {}
     if rule == "score_zero_shot":
         many["validation"] = [one.pop("validation"), "validation1.x"]
-    if rule == "decide_verdict":
+    if rule in ("audit_copies", "audit_leaks", "conclude_audits"):
+        many = {name: [f"{method}.x" for method in cfg["methods"]] for name in ("kept", "metadata")}
+        many |= {"held_out": ["validation.x", "reserve.x"], "captions": ["sgid.x"] * len(cfg.get("captioned", ()))}
+        one = {name: path for name, path in one.items() if name not in many} | {"leaks": "l.x", "memorisation": "m.x"}
+    if rule in ("decide_verdict", "weigh_gains"):
         del one["metadata"]
         many["metadata"] = [f"{method}.x" for method in cfg["methods"]]
+        many["histories"] = [f"{arm}.x" for arm in cfg["arms"]]
     if rule == "write_report":
         keep = [
             "figures",
@@ -292,7 +297,11 @@ def fake_job(rule: str, cfg: dict) -> FakeSnakemake:
             "accuracy",
             "comparisons",
             "verdict",
+            "secondary",
             "cost",
+            "efficiency",
+            "power",
+            "next_run",
         ]
         one, many = {name: one[name] for name in keep}, {}
     return FakeSnakemake(rule, wildcards=WILDCARDS, params=params, input={**one, **many}, output=out)

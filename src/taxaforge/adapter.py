@@ -59,7 +59,7 @@ class Run:
     def forget_earlier(self) -> None:
         """Removes what this job kept under other settings."""
         own = self.state_dir.name
-        for other in self.state_dir.parent.iterdir():
+        for other in self.state_dir.parent.glob("*"):
             if other.name != own and other.name.partition("-")[2] == own.partition("-")[2]:
                 shutil.rmtree(other)
 

@@ -9,6 +9,7 @@ from taxaforge.collection import attribution, manifest
 from taxaforge.collection import schema as collection
 from taxaforge.config.document import default_yaml, reference, schema_json
 from taxaforge.config.settings import Settings
+from taxaforge.evaluation import audit_schema as audit
 from taxaforge.evaluation import schema as evaluation
 from taxaforge.evaluation import zero_shot
 from taxaforge.guidance import schema as guidance
@@ -42,7 +43,16 @@ TABLES = {
     "results/evaluation/verdict.csv": evaluation.VERDICT,
     "results/evaluation/zero_shot.csv": zero_shot.ZERO_SHOT,
     "results/evaluation/zero_shot_curve.csv": zero_shot.ZERO_SHOT_CURVE,
+    "results/evaluation/secondary.csv": evaluation.SECONDARY,
     "results/evaluation/cost.csv": evaluation.COST,
+    "results/evaluation/audits.csv": audit.AUDITS,
+    "results/evaluation/leaks.csv": audit.LEAKS,
+    "results/evaluation/audits/leaked_pairs.csv": audit.LEAKED,
+    "results/evaluation/memorisation.csv": audit.MEMORISATION,
+    "results/evaluation/audits/copies.parquet": audit.COPIES,
+    "results/evaluation/efficiency.csv": evaluation.EFFICIENCY,
+    "results/evaluation/power.csv": evaluation.POWER,
+    "results/evaluation/next_run.csv": evaluation.NEXT_RUN,
 }
 """Every table that a run hands over, with its contract."""
 

@@ -2,7 +2,8 @@
 
 A pack is two files with one stem: `<stem>.npy`, uint8 (N, size, size, 3) RGB, and `<stem>.json`:
 `{"classes": [species...], "identifier": [N], "label": [N], "group": [N], "caption": [N]}`, and, where an
-image is of two classes at once, `"other": [N], "share": [N]`.
+image is of two classes at once, `"other": [N], "share": [N]`. A sealed pack has all of these but the classes one level
+deeper, under `"sealed"`, so that nothing finds a label where it looks for labels, and opens for OPENERS alone.
 Plain numpy and JSON, so that jobs that compute need neither pandas nor pyarrow.
 """
 
@@ -13,6 +14,13 @@ import numpy as np
 
 from taxaforge.errors import TaxaforgeError
 from taxaforge.files import atomic, read_json, write_json
+
+OPENERS = frozenset({"score_classifier"})
+"""The rules that may open a sealed pack: the one that names test images, once, with classifiers that are finished."""
+
+
+class Sealed(TaxaforgeError):
+    """A sealed pack was asked for by somebody who may not open it."""
 
 
 @dataclass(frozen=True)
@@ -66,22 +74,34 @@ class Pack:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def save(self, pixels_path: str | Path) -> None:
-        """Writes `pixels_path` (.npy) and the .json beside it."""
+    def save(self, pixels_path: str | Path, sealed: bool = False) -> None:
+        """Writes `pixels_path` (.npy) and the .json beside it. sealed: for OPENERS alone."""
         pixels_path = Path(pixels_path)
         with atomic(pixels_path) as temporary, temporary.open("wb") as file:
             np.save(file, np.ascontiguousarray(self.pixels, dtype=np.uint8), allow_pickle=False)
         columns = {"identifier": self.identifier, "group": self.group, "caption": self.caption}
         if self.soft:
             columns |= {"other": [int(value) for value in self.other], "share": [float(value) for value in self.share]}
-        label = [int(value) for value in self.label]
-        write_json(pixels_path.with_suffix(".json"), {"classes": self.classes, "label": label, **columns})
+        columns["label"] = [int(value) for value in self.label]
+        columns = {"sealed": columns} if sealed else columns
+        write_json(pixels_path.with_suffix(".json"), {"classes": self.classes, **columns})
 
     @classmethod
-    def load(cls, pixels_path: str | Path) -> "Pack":
-        """Opens the pixels memory-mapped; raises where the two files do not belong together."""
+    def load(cls, pixels_path: str | Path, opened_by: str = "") -> "Pack":
+        """Opens the pixels memory-mapped.
+
+        Args: opened_by: the rule that opens it; a pack that is not sealed opens for any.
+        Raises: Sealed; TaxaforgeError where the two files do not belong together.
+        """
         pixels_path = Path(pixels_path)
         columns = read_json(pixels_path.with_suffix(".json"))
+        if "sealed" in columns:
+            if opened_by not in OPENERS:
+                raise Sealed(
+                    f"{pixels_path} is sealed: of all jobs only {', '.join(OPENERS)} may open it, so that nothing is learnt or "
+                    f"chosen from what it is measured on{f'; {opened_by} may not' if opened_by else ''}. Use the validation pack."
+                )
+            columns = {"classes": columns["classes"], **columns["sealed"]}
         types = {"label": np.int64, "other": np.int64, "share": np.float64}
         columns |= {name: np.asarray(columns[name], dtype=kind) for name, kind in types.items() if name in columns}
         return cls(pixels=np.load(pixels_path, mmap_mode="r", allow_pickle=False), **columns)

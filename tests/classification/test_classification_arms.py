@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from taxaforge.classification import arms, data
+from taxaforge.config import classification as settings
 from taxaforge.errors import TaxaforgeError
 
 
@@ -14,6 +15,12 @@ from taxaforge.errors import TaxaforgeError
         ("real+a+b", "a+b", "kept", True),
         ("random-drop+cfg", "cfg", "control", True),
         ("random-drop+a+b", "a+b", "control", True),
+        ("strong-augmentation", None, None, True),
+        ("real-duplicated", None, None, True),
+        ("balanced", None, None, True),
+        ("logit-adjusted", None, None, True),
+        ("label-shuffled+cfg", "cfg", "kept", True),
+        ("synthetic+cfg", "cfg", "kept", True),
     ],
 )
 def test_an_arm_is_read_from_its_name(name, method, pack, long):
@@ -21,17 +28,25 @@ def test_an_arm_is_read_from_its_name(name, method, pack, long):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "real+", "random-drop", "random-drop+", "+cfg", "synthetic", "cfg+real", "real-equal"]
+    "name",
+    ["", "real+", "random-drop", "random-drop+", "+cfg", "synthetic", "cfg+real", "real-equal", "balanced+cfg"],
 )
-def test_what_is_no_arm_is_refused_with_the_four_that_are(name):
-    with pytest.raises(TaxaforgeError, match=r"real, real-equal-steps, real\+<method> or random-drop\+<method>"):
+def test_what_is_no_arm_is_refused_with_all_that_are(name):
+    with pytest.raises(TaxaforgeError, match="is no arm") as caught:
         arms.parse(name)
+    assert all(f" {known}" in str(caught.value) for known in (*arms.ALONE, *(f"{kind}+<" for kind in arms.PACKS)))
+
+
+def test_the_settings_know_the_same_arms():
+    assert (arms.ALONE, tuple(arms.PACKS)) == (settings.ALONE, settings.WITH_METHOD)
+    every = [*arms.ALONE, *(f"{kind}+m" for kind in arms.PACKS)]
+    assert [arms.parse(arm).name for arm in settings.Classification(arms=every).arms] == every
 
 
 def test_every_arm_but_real_makes_the_same_number_of_steps():
     counts = {
         name: arms.steps(arms.parse(name), 100, 4, None if name == "real" else 25, epochs=3, batch_size=32)
-        for name in ("real", "real-equal-steps", "real+a", "real+b", "random-drop+a")
+        for name in (*arms.ALONE, "real+b", *(f"{kind}+a" for kind in arms.PACKS))
     }
     assert counts.pop("real") == 3 * 4
     assert set(counts.values()) == {3 * 7}

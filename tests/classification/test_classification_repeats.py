@@ -17,7 +17,6 @@ def ask(what, folder, seeds, **more):
     out = {name: [folder / f"seed{seed}" / name for seed in seeds] for name in ("model.safetensors", "history.jsonl")}
     repeats.train_repeats(
         seeds=seeds,
-        run_seed=7,
         out=out["model.safetensors"],
         out_history=out["history.jsonl"],
         state_dir=folder / "state",
@@ -31,7 +30,7 @@ def what(toy_pack, cfg, tmp_path):
     for name in ("train", "validation"):
         toy_pack(name).save(tmp_path / f"{name}.npy")
     packs = {"real": tmp_path / "train.npy", "validation": tmp_path / "validation.npy"}
-    return {**packs, "synthetic": [], "arm": "real", "budget": None, "cfg": cfg | {"epochs": 1}}
+    return {**packs, "synthetic": [], "arm": "real", "budget": None, "cfg": cfg | {"epochs": 1, "run_seed": 7}}
 
 
 def test_a_repeat_is_the_classifier_that_its_seed_gives_alone(what, tmp_path):

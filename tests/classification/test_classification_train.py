@@ -7,7 +7,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from taxaforge.classification import data, judge, model
+from taxaforge.classification import augmentation, data, judge, model
+from taxaforge.classification.course import Course
 from taxaforge.classification.predict import features, load, predict
 from taxaforge.classification.train import fit, schedule, train
 from taxaforge.errors import TaxaforgeError
@@ -37,6 +38,12 @@ def run(packs, cfg, arm="real", name="a", seed=0, log=lambda step, values: None)
         log=log,
     )
     return packs / f"{name}.safetensors", read_lines(packs / f"{name}.jsonl")
+
+
+def twenty(cfg):
+    """A course of twenty steps over 24 real images."""
+    size = cfg["batch_size"]
+    return Course(data.order(24, 0, 20 * size, seed=0).reshape(20, size), cfg["augmentation"], (20,))
 
 
 def test_it_learns_a_separable_set_and_the_saved_file_predicts_fresh_images(packs, cfg, toy_pack):
@@ -86,16 +93,16 @@ def test_the_weights_returned_are_those_that_validation_liked_best(packs, cfg, m
 
     seen, liked = [], [0.2, 0.4, 0.5, 0.9, 0.6, 0.9, 0.1, 0.3, 0.2, 0.2]
 
-    def look(classifier, validation):
+    def look(probability, label):
         seen.append({key: value.clone() for key, value in classifier.net.state_dict().items()})
         return {"validation_accuracy": liked[len(seen) - 1], "validation_nll": nll[len(seen) - 1]}
 
-    monkeypatch.setattr(module, "_look", look)
+    monkeypatch.setattr(module, "judged", look)
     pool = data.Pool([Pack.load(packs / "train.npy")])
     classifier = model.create("test_resnet", pool.classes, 16)
     progress = Progress("toy", 20, "steps")
     state, history = fit(
-        classifier, pool, 24, Pack.load(packs / "validation.npy"), cfg, 20, 0, progress, lambda s, v: None
+        classifier, pool, Pack.load(packs / "validation.npy"), twenty(cfg), cfg, 0, progress, lambda s, v: None
     )
     assert len(seen) == 10
     assert all(torch.equal(state[key], seen[best][key]) for key in state)
@@ -117,7 +124,7 @@ def test_looking_at_validation_does_not_leave_the_network_in_evaluation_mode(pac
     classifier = model.create("test_resnet", pool.classes, 16)
     classifier.net.register_forward_pre_hook(lambda net, _: modes.append((net.training, torch.is_grad_enabled())))
     progress = Progress("toy", 20, "steps")
-    fit(classifier, pool, 24, Pack.load(packs / "validation.npy"), cfg, 20, 0, progress, lambda s, v: None)
+    fit(classifier, pool, Pack.load(packs / "validation.npy"), twenty(cfg), cfg, 0, progress, lambda s, v: None)
     assert modes.count((True, True)) == 20 and set(modes) == {(True, True), (False, False)}
 
 
@@ -183,10 +190,10 @@ def test_the_rate_warms_up_and_comes_back_to_nearly_nothing():
 
 def test_augmentation_keeps_range_and_shape_and_differs_between_images():
     x = torch.rand(1, 3, 16, 16).expand(6, -1, -1, -1).contiguous()
-    y = data.augment(x, torch.Generator().manual_seed(0))
+    y = augmentation.standard(x, torch.Generator().manual_seed(0))
     assert y.shape == x.shape and y.min() >= 0 and y.max() <= 1
     assert not torch.equal(y[0], y[1])
-    assert torch.equal(y, data.augment(x, torch.Generator().manual_seed(0)))
+    assert torch.equal(y, augmentation.standard(x, torch.Generator().manual_seed(0)))
 
 
 def test_an_unknown_model_is_answered_with_close_names():

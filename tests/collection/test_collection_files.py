@@ -308,7 +308,7 @@ def test_from_drawing_to_packs(tmp_path, classes):
             metadata=folder / "metadata.parquet", splits=folder / "splits.parquet", images=folder / "images",
             classes=classes, name=name, size=32, out=out,
         )  # fmt: skip
-        packed = Pack.load(out)
+        packed = Pack.load(out, opened_by="score_classifier")
         assert packed.pixels.shape == (count, 32, 32, 3) and packed.classes == ["Aglais io", "Vanessa cardui"]
         for identifier, label, group, caption in zip(
             packed.identifier, packed.label, packed.group, packed.caption, strict=True
@@ -343,7 +343,7 @@ def test_a_pack_is_upright_square_and_antialiased(tmp_path, classes):
         metadata=folder / "metadata.parquet", splits=folder / "splits.parquet", images=folder / "images", classes=classes,
         name="test", size=16, out=folder / "test.npy",
     )  # fmt: skip
-    pixels = Pack.load(folder / "test.npy").pixels[0].astype(int)
+    pixels = Pack.load(folder / "test.npy", opened_by="score_classifier").pixels[0].astype(int)
     assert pixels[:6].min() > 230 and pixels[-6:].max() < 25
 
 

@@ -66,7 +66,8 @@ def test_every_setting_says_what_it_does():
     pytest.param({"diffusion": {"levels": ["species", "genus"]}}, ["coarse to fine"], id="levels upside down"),
     pytest.param({"guidance": {"methods": ["magic"]}}, ["'magic' is no method", "cfg, taxadiffusion"], id="unknown method"),
     pytest.param(
-        {"guidance": {"methods": ["cfg"]}}, ["'real+taxadiffusion' needs images that no method draws", "remove the arm"],
+        {"guidance": {"methods": ["cfg"]}, "classification": {"arms": ["real+taxadiffusion"]}},
+        ["'real+taxadiffusion' needs images that no method draws", "remove the arm"],
         id="arm without its method",
     ),
     pytest.param(
@@ -144,3 +145,21 @@ def test_snakemake_prints_the_message_and_no_traceback(tmp_path):
 
 def test_levels_are_darwin_core_ranks():
     assert RANKS == ("kingdom", "phylum", "class", "order", "family", "genus", "species")
+
+
+@pytest.mark.parametrize(
+    "arms, methods, wanted",
+    [
+        pytest.param(["real", "real+*"], ["cfg", "none"], ["real", "real+cfg", "real+none"], id="every method"),
+        pytest.param(["real+none", "real+*"], ["cfg", "none"], ["real+none", "real+cfg"], id="once each"),
+        pytest.param(["real", "label-shuffled+*"], [], ["real"], id="no method"),
+    ],
+)
+def test_a_star_stands_for_every_method(arms, methods, wanted):
+    assert load({"classification": {"arms": arms}, "guidance": {"methods": methods}}).arms == wanted
+
+
+@pytest.mark.parametrize("arm", ["*", "real+c*", "*+cfg"])
+def test_a_star_stands_for_nothing_else(arm):
+    with pytest.raises(ValueError, match="is no arm"):
+        load({"classification": {"arms": [arm]}})

@@ -4,21 +4,26 @@ import pytest
 from taxaforge import tables
 from taxaforge.errors import TaxaforgeError
 from taxaforge.evaluation.accuracy import summarise
-from taxaforge.evaluation.comparisons import compare, control_arm, differences
-from taxaforge.evaluation.predictions import Predictions, read
-from taxaforge.evaluation.schema import ACCURACY, COMPARISONS
+from taxaforge.evaluation.bootstrap import percentiles, resampled_class_means
+from taxaforge.evaluation.comparisons import adjust, compare, control_arm, estimate_of, pairs
+from taxaforge.evaluation.predictions import read
+from taxaforge.evaluation.schema import ACCURACY, COMPARISONS, SECONDARY
 from taxaforge.evaluation.statistics import crossed, holm
 from taxaforge.evaluation.verdict import CORE_CONTROLS, verdicts
 from taxaforge.files import read_json, write_json
 
-CFG = {"alpha": 0.05, "delta_points": 1.0}
+CFG = {"alpha": 0.05, "delta_points": 1.0, "delta_tier_points": 1.0, "resamples": 400}
 ARMS = [control_arm(name, method) for name in CORE_CONTROLS for method in ("a", "b")]
 
 
 def compared(files, classes, tmp_path, methods=("a", "b")):
     logged = {}
-    out = tmp_path / "comparisons.csv"
-    compare(predictions=files, methods=methods, classes=classes, cfg=CFG, out=out, log=lambda s, v: logged.update(v))
+    out, train = tmp_path / "comparisons.csv", tmp_path / "train.json"
+    write_json(train, {"label": [0] * 30 + [1] * 10 + [2] * 2 + [3] * 4})
+    compare(
+        predictions=files, methods=methods, classes=classes, train=train, cfg=CFG, out=out,
+        out_secondary=tmp_path / "secondary.csv", log=lambda s, v: logged.update(v),
+    )  # fmt: skip
     rows = tables.read(COMPARISONS, out)
     assert logged == {
         f"difference_points/{r['method']}/{r['control']}": r["difference_points"] for r in rows if r["scope"] == "all"
@@ -29,7 +34,7 @@ def compared(files, classes, tmp_path, methods=("a", "b")):
 def test_a_difference_is_paired_by_image_and_seed(arms, classes, tmp_path):
     files = arms({"real": 0.5, "real-equal-steps": 0.5, "real+a": 0.8, "real+b": 0.5})
     rows = compared(files, classes, tmp_path)
-    assert {key[1] for key in rows} == {"real", "real-equal-steps"} and len(rows) == 2 * 2 * (1 + 4)
+    assert {key[1] for key in rows} == {"real", "real-equal-steps"} and len(rows) == 2 * 2 * (1 + 3 + 4)
     row = rows["a", "real", "all"]
     found = read(files, ["Aglais io", "Aglais urticae", "Pieris rapae", "Quercus robur"])
     accuracy = [np.mean([found.correct(arm, [str(s)])[0][found.label == c].mean() for c in range(4)])
@@ -74,26 +79,97 @@ def test_arms_without_a_common_seed_are_not_compared(write_predictions, classes,
         compared(files, classes, tmp_path)
 
 
-def test_under_the_null_hardly_any_run_adopts_and_the_intervals_hold():
-    """Two methods that do nothing against one control, the least that can stand in the way; arms vary by about 3 points."""
-    rng, runs, images = np.random.default_rng(0), 300, 240
-    label, group = np.arange(images) % 6, np.arange(images) // 12 * 6 + np.arange(images) % 6
-    names = ["real-equal-steps", "real+a", "real+b"]
-    adopted = covered = 0
-    for _ in range(runs):
-        easy = rng.normal(0.5, 0.8, images)
-        probability = {}
-        for arm in names:
-            for seed in range(5):
-                right = easy + rng.normal(0, 0.8, images) + rng.normal(0, 0.1) > 0
-                probability[arm, str(seed)] = np.eye(6)[np.where(right, label, (label + 1) % 6)]
-        rows = differences(Predictions(label, group, probability), ["a", "b"], [f"s{c}" for c in range(6)], 0.05)
-        rows = [row for row in rows if row["scope"] == "all"]
-        decided = verdicts(rows, [], ["a", "b"], ARMS, CFG, {}, {})
-        adopted += any(row["verdict"] == "adopt" for row in decided)
-        covered += np.mean([row["low_points"] <= 0 <= row["high_points"] for row in rows])
-    assert adopted / runs <= 0.05
-    assert 0.93 <= covered / runs <= 0.995
+def test_a_tier_is_the_mean_over_its_species_and_its_tests_are_corrected_together(arms, classes, tmp_path):
+    files = arms({"real": 0.5, "real+a": 0.6, "real+b": 0.55})
+    rows = compared(files, classes, tmp_path)
+    few = rows["a", "real", "tier:few"]  # Pieris rapae has two training images, the oak four
+    single = [rows["a", "real", f"species:{name}"]["difference_points"] for name in ("Pieris rapae", "Quercus robur")]
+    assert few["difference_points"] == pytest.approx(np.mean(single)) and few["images"] == 80
+    found = read(files, ["Aglais io", "Aglais urticae", "Pieris rapae", "Quercus robur"])
+    both = {arm: found.correct(arm, found.seeds(arm)) for arm in ("real", "real+a")}
+    drawn = resampled_class_means(both, found.label, found.group, CFG["resamples"])
+    want = percentiles(100 * (drawn["real+a"] - drawn["real"])[:, 2:].mean(1), 0.05)
+    assert (few["low_bootstrap_points"], few["high_bootstrap_points"]) == pytest.approx(want)
+    tests = [row for (_, _, scope), row in rows.items() if scope.startswith("tier:")]
+    assert len(tests) == 6 == few["family"] and few["q"] is None
+    assert [row["p_holm"] for row in tests] == pytest.approx(holm([row["p"] for row in tests]).tolist())
+    assert rows["a", "real", "species:Aglais io"]["low_bootstrap_points"] is None
+
+
+def test_the_bootstrap_is_the_crossed_resampling_of_paired_differences(arms, classes, tmp_path):
+    rows = compared(arms({"real": 0.5, "real+a": 0.8}, seeds=8, images=320), classes, tmp_path, ["a"])
+    row = rows["a", "real", "all"]
+    width = (row["high_bootstrap_points"] - row["low_bootstrap_points"]) / (row["high_points"] - row["low_points"])
+    assert 0.6 < width < 1.3
+    again = compared(arms({"real": 0.5, "real+a": 0.8}, seeds=8, images=320), classes, tmp_path, ["a"])
+    assert again == rows  # seeded
+
+
+def test_one_seed_has_no_bootstrap_either(arms, classes, tmp_path):
+    rows = compared(arms({"real": 0.5, "real+a": 0.8}, seeds=1), classes, tmp_path, ["a"])
+    assert rows["a", "real", "all"]["low_bootstrap_points"] is None
+
+
+def test_which_arms_are_controls_of_which_method():
+    arms = [
+        "real",
+        "balanced",
+        "real+a",
+        "real+cfg",
+        "random-drop+a",
+        "label-shuffled+cfg",
+        "synthetic+a",
+        "real+sdedit",
+    ]
+    found = [(method, control, other) for method, _, control, other in pairs(arms, ["a", "cfg", "untrained"])]
+    assert found == [
+        ("a", "real", "real"), ("cfg", "real", "real"), ("a", "balanced", "balanced"), ("cfg", "balanced", "balanced"),
+        ("a", "random-drop", "random-drop+a"), ("cfg", "label-shuffled", "label-shuffled+cfg"),
+        ("a", "real+cfg", "real+cfg"), ("a", "real+sdedit", "real+sdedit"), ("cfg", "real+sdedit", "real+sdedit"),
+    ]  # fmt: skip
+
+
+def test_families_are_those_of_one_control_and_one_kind_of_scope():
+    rows = [
+        {"control": c, "scope": s, "p": 0.02}
+        for c in ("real", "balanced")
+        for s in ("all", "all", "tier:few", "species:x")
+    ]
+    adjust(rows)
+    assert [(r["p_holm"], r["q"], r["family"]) for r in rows] == 2 * [
+        (0.04, None, 2), (0.04, None, 2), (0.02, None, 1), (None, 0.02, 1),
+    ]  # fmt: skip
+
+
+def test_a_row_gives_back_the_estimate_behind_it(arms, classes, tmp_path):
+    files = arms({"real": 0.5, "real+a": 0.6})
+    row = compared(files, classes, tmp_path, ["a"])["a", "real", "all"]
+    found = read(files, ["Aglais io", "Aglais urticae", "Pieris rapae", "Quercus robur"])
+    seeds = found.seeds("real")
+    want = crossed(100 * (found.correct("real+a", seeds) - found.correct("real", seeds)), found.label, found.group)
+    got = estimate_of(row)
+    assert got.interval(0.05) == pytest.approx(want.interval(0.05)) and got.variance_both == pytest.approx(
+        want.variance_both
+    )
+
+
+def test_siblings_calibration_and_tree_distance_are_compared_with_an_interval(arms, classes, tmp_path):
+    files = arms({"real": 0.5, "real+a": 0.8})
+    compared(files, classes, tmp_path, ["a"])
+    rows = {r["metric"]: r for r in tables.read(SECONDARY, tmp_path / "secondary.csv")}
+    assert set(rows) == {"brier", "nll", "lca_height", "sibling_errors", "sibling_mass"}  # four species: no top five
+    found = read(files, ["Aglais io", "Aglais urticae", "Pieris rapae", "Quercus robur"])
+    wrong = np.array([[1 - found.correct(arm, [str(s)])[0] for s in range(5)] for arm in ("real+a", "real")])
+    # A wrong answer puts .7 on the guess, .1 on each other: (.1 - 1)^2 + .7^2 + 2 * .1^2; a right one .3^2 + 3 * .1^2.
+    brier = np.where(wrong == 1, 0.81 + 0.49 + 0.02, 0.09 + 0.03)
+    by_class = [[np.mean(b[:, found.label == c]) for c in range(4)] for b in brier]
+    assert rows["brier"]["difference"] == pytest.approx(np.mean(by_class[0]) - np.mean(by_class[1]))
+    assert rows["brier"]["without"] == pytest.approx(np.mean(by_class[1])) and rows["brier"]["high"] < 0
+    # Only the two Aglais have a sibling; io's wrong answer is the sibling, urticae's is not.
+    assert rows["sibling_errors"]["images"] == 80 and rows["lca_height"]["images"] == 160
+    io = found.label == 0
+    want = (wrong[0][:, io].mean() - wrong[1][:, io].mean()) / 2
+    assert rows["sibling_errors"]["difference"] == pytest.approx(want)
 
 
 def test_a_real_gain_over_every_control_is_adopted(arms, classes, tmp_path):
@@ -110,6 +186,7 @@ def test_accuracy_table_by_scope_seed_and_mean(arms, classes, tmp_path):
     summarise(predictions=files, classes=classes, train=tmp_path / "train.json", cfg=CFG, out=out)
     rows = {(r["arm"], r["seed"], r["scope"], r["metric"]): r for r in tables.read(ACCURACY, out)}
     found = read(files, ["Aglais io", "Aglais urticae", "Pieris rapae", "Quercus robur"])
+    assert {"brier", "sibling_mass"} <= {metric for _, _, scope, metric in rows if scope == "all"}
     mean = rows["real", "mean", "all", "macro_top1"]
     estimate = crossed(found.correct("real", ["0", "1", "2"]), found.label, found.group)
     assert mean["value"] == pytest.approx(estimate.value)

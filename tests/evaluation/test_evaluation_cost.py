@@ -56,7 +56,7 @@ def test_jobs_rules_and_total_add_up(table):
         assert sum(row["wall_s"] for (name, _), row in table.items() if name == level) == sum(SECONDS.values())
     assert table["job", "generate_shard/a/1"]["wall_s"] == 8
     assert table["rule", "generate_shard"] | {"level": "", "name": ""} == {
-        "level": "", "name": "", "jobs": 3, "wall_s": 44, "cpu_s": 88, "peak_mib": 106, "device_s": 0,
+        "level": "", "name": "", "jobs": 3, "wall_s": 44, "cpu_s": 88, "peak_mib": 106, "device_s": 0, "energy_wh": None,
     }  # fmt: skip
 
 
@@ -66,3 +66,18 @@ def test_gpu_time_counts_only_where_a_gpu_was_reserved(table):
 
 def test_what_was_too_short_to_sample_has_no_peak(table):
     assert table["job", "fetch_images"]["peak_mib"] is None and table["job", "fetch_images"]["cpu_s"] == 0
+
+
+def test_energy_is_added_up_only_where_every_job_read_it(tmp_path):
+    jobs = []
+    for number, (method, joules) in enumerate((("a", 7200), ("a", 3600), ("b", None))):
+        path = tmp_path / f"{number}.jsonl"
+        path.write_text(json.dumps({"s": 1, "cpu_time": 1, "max_rss": 1}) + "\n")
+        if joules is not None:
+            path.with_suffix(".energy.json").write_text(json.dumps({"joules": joules}))
+        wildcards = {"method": method, "shard": str(number)}
+        jobs.append({"rule": "generate_shard", "wildcards": wildcards, "benchmark": path})
+    arms = {f"real+{m}": {"methods": [m], "rules": []} for m in "ab"}
+    tally(jobs=jobs, arms=arms, out=tmp_path / "cost.csv")
+    found = {row["name"]: row["energy_wh"] for row in tables.read(COST, tmp_path / "cost.csv") if row["level"] == "arm"}
+    assert found == {"real+a": 3.0, "real+b": None}

@@ -69,3 +69,47 @@ def test_images_whose_species_lacks_the_rank_are_left_out_and_a_guess_without_it
     rolled, summed, images = metrics.rolled_up(np.array([4, 0, 0]), probability, TOY, "family")
     assert (rolled, summed, images) == (0.5, 0.5, 2)
     assert metrics.rolled_up(np.array([0]), np.eye(6)[[0]], TOY, "phylum") is None
+
+
+def test_brier_and_top_five_agree_with_scikit_learn():
+    sklearn = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(1)
+    true, probability = rng.integers(0, 9, 120), rng.dirichlet(np.ones(9), 120)
+    truth = np.eye(9)[true]
+    by_class = [sklearn.brier_score_loss(truth[:, c], probability[:, c]) for c in range(9)]
+    assert metrics.brier(true, probability) == pytest.approx(sum(by_class))
+    for k in (1, 3, 5):
+        want = sklearn.top_k_accuracy_score(true, probability, k=k, labels=range(9))
+        assert metrics.top_k(true, probability, k) == pytest.approx(want)
+
+
+def test_the_first_of_equals_counts_as_the_answer_as_with_argmax():
+    even = np.full((3, 8), 1 / 8)
+    assert [metrics.top_k(np.array([c]), even[:1], 5) for c in (0, 4, 5)] == [1, 1, 0]
+    assert metrics.top_k(np.arange(3), even, 1) == (even.argmax(1) == np.arange(3)).mean()
+
+
+def test_numbers_by_image_average_to_the_numbers_of_the_table():
+    rng = np.random.default_rng(2)
+    true, probability = rng.integers(0, 6, 90), rng.dirichlet(np.ones(6), 90)
+    each = metrics.by_image(true, probability, metrics.lca_heights(TOY))
+    assert each["brier"].mean() == pytest.approx(metrics.brier(true, probability))
+    assert each["nll"].mean() == pytest.approx(metrics.nll(true, probability))
+    assert each["top5"].mean() == metrics.top_k(true, probability, 5)
+    # Only the two Aglais are siblings.
+    assert each["sibling_mass"] == pytest.approx(
+        [p[1 - t] if t < 2 else 0 for t, p in zip(true, probability, strict=True)]
+    )
+    named = probability.argmax(1)
+    assert each["sibling_errors"].tolist() == [t < 2 and n == 1 - t for t, n in zip(true, named, strict=True)]
+    assert each["lca_height"].tolist() == [metrics.lca_height(TOY[t], TOY[n]) for t, n in zip(true, named, strict=True)]
+    assert "top5" not in metrics.by_image(true % 5, probability[:, :5], metrics.lca_heights(TOY[:5]))
+
+
+def test_calibration_bins_hold_equal_numbers_of_images():
+    """Fifteen bins of ten images each, against a sum over the sorted images by hand."""
+    rng = np.random.default_rng(3)
+    true, probability = rng.integers(0, 3, 150), rng.dirichlet(np.ones(3), 150)
+    order = np.argsort(probability.max(1))
+    sure, right = probability.max(1)[order].reshape(15, 10), (probability.argmax(1) == true)[order].reshape(15, 10)
+    assert metrics.ece(true, probability) == pytest.approx(np.abs(sure.mean(1) - right.mean(1)).mean())

@@ -3,12 +3,9 @@ import pytest
 from scipy import stats
 
 from taxaforge.evaluation.statistics import (
-    Estimate,
     benjamini_hochberg,
     crossed,
     holm,
-    power,
-    seeds_needed,
     sign_flip,
     tost,
     wilson,
@@ -126,27 +123,22 @@ def test_wilson_against_a_worked_example():
     assert wilson(0, 10)[0] == 0 and wilson(10, 10)[1] == pytest.approx(1) and wilson(0, 0) == (0, 1)
 
 
-@pytest.mark.parametrize("gain, seeds, want", [(1, 5, 0.79), (1, 8, 0.98), (0.5, 5, 0.30), (0.5, 8, 0.53)])
-def test_power_at_a_paired_sd_of_0_6_points(gain, seeds, want):
-    assert power(gain, 0.6 / np.sqrt(seeds), seeds - 1) == pytest.approx(want, abs=0.01)
-
-
-def test_power_agrees_with_a_simulation():
+def test_what_varies_from_cell_to_cell_is_told_from_what_seeds_and_groups_have_in_common():
+    """Against the mean squares of a two-way layout, in float64 and by hand: one class, one image a group."""
     rng = np.random.default_rng(0)
-    x = rng.normal(0.5, 1, (4000, 12))
-    assert power(0.5, 1 / np.sqrt(12), 11) == pytest.approx(
-        (stats.ttest_1samp(x, 0, axis=1).pvalue < 0.05).mean(), abs=0.025
+    seeds, groups = 6, 40
+    d = rng.normal(size=(seeds, groups)) + rng.normal(0, 2, (seeds, 1)) + rng.normal(0, 1.5, groups)
+    residual = d - d.mean(0) - d.mean(1, keepdims=True) + d.mean()
+    mean_square = (residual**2).sum() / ((seeds - 1) * (groups - 1))
+    assert crossed(d, np.zeros(groups), np.arange(groups)).variance_both == pytest.approx(
+        mean_square / (seeds * groups)
     )
 
 
-def test_seeds_needed_is_the_first_number_with_the_power_wanted():
-    needed = seeds_needed(Estimate(0.2, 2.0**2 / 3, 0.04, 3, 300, 288), delta=1.5)
-    ses = [np.sqrt(4.0 / s + 0.04) for s in (needed - 1, needed)]
-    dfs = [se**4 / ((4.0 / s) ** 2 / (s - 1) + 0.04**2 / 288) for se, s in zip(ses, (needed - 1, needed), strict=True)]
-    assert power(1.5, ses[0], dfs[0]) < 0.8 <= power(1.5, ses[1], dfs[1])
-
-
-def test_where_test_images_limit_no_number_of_seeds_helps():
-    assert seeds_needed(Estimate(0.2, 0.1, 1.0, 3, 300, 288), delta=1.0) is None
-    assert seeds_needed(Estimate(0.0, 0.0, 0.0, 3, 300, 288), delta=1.0) is None
-    assert seeds_needed(Estimate(0.2, np.nan, 1.0, 1, 300, 288), delta=1.0) is None
+def test_noise_of_every_image_and_seed_stands_in_both_parts():
+    rng = np.random.default_rng(1)
+    found = [crossed(rng.normal(size=(5, 60)), np.arange(60) % 3, np.arange(60)) for _ in range(400)]
+    both, one, groups = (np.mean([getattr(e, n) for e in found])
+                         for n in ("variance_both", "variance_seeds", "variance_groups"))  # fmt: skip
+    assert both == pytest.approx(1 / 300, rel=0.05) and one == pytest.approx(1 / 300, rel=0.1)
+    assert groups == pytest.approx(1 / 300, rel=0.05)

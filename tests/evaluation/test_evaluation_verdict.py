@@ -4,8 +4,9 @@ import pytest
 
 from taxaforge import tables
 from taxaforge.evaluation.comparisons import control_arm
+from taxaforge.evaluation.decision import CORE_CONTROLS, FILTER, OBSTACLES, Case, Comparison, decide_one, judge_filter
 from taxaforge.evaluation.schema import COMPARISONS, IMAGES, VERDICT
-from taxaforge.evaluation.verdict import CORE_CONTROLS, Case, Comparison, decide, decide_one, verdicts
+from taxaforge.evaluation.verdict import decide, verdicts
 from taxaforge.guidance.schema import IMAGES as SYNTHETIC
 from taxaforge.tables import TYPES
 
@@ -13,10 +14,13 @@ from taxaforge.tables import TYPES
 def against(control, difference, low, high, p=0.001, seeds=4):
     """A comparison whose 90 % interval is a sixth narrower than its 95 % one."""
     narrow = [difference + 0.84 * (end - difference) for end in (low, high)]
-    return Comparison(control, difference, low, high, *narrow, p, seeds)
+    return Comparison(control, difference, low, high, *narrow, p, lambda: seeds)
 
 
 GOOD = (against("real", 4, 2, 6), against("real-equal-steps", 3, 1.2, 4.8))
+USELESS, UNSURE = against("random-drop", 0.1, -0.6, 0.8), against("random-drop", 0.5, -2, 3)
+CFG = {"delta_points": 1.0, "delta_tier_points": 1.0, "alpha": 0.05}
+ALL = [control_arm(name, "a") for name in CORE_CONTROLS]
 
 
 @pytest.mark.parametrize(
@@ -24,6 +28,10 @@ GOOD = (against("real", 4, 2, 6), against("real-equal-steps", 3, 1.2, 4.8))
     [
         pytest.param(Case(GOOD), "adopt", "better than every control", id="beats all, all controls ran"),
         pytest.param(Case(GOOD, missing=["balanced"]), "inconclusive", "did not run: balanced", id="a core control is missing"),
+        pytest.param(
+            Case(GOOD, unmade_audits=["copies (3 held-out images)"]), "inconclusive", "not audited in everything: copies",
+            id="an audit could not be made",
+        ),
         pytest.param(Case(GOOD, failed_audits=["copies"]), "do not use", "copies", id="an audit failed"),
         pytest.param(Case(GOOD, harmed_species=["Aglais io"]), "inconclusive", "harms Aglais io", id="a species is harmed"),
         pytest.param(
@@ -47,11 +55,23 @@ GOOD = (against("real", 4, 2, 6), against("real-equal-steps", 3, 1.2, 4.8))
             id="agreement with one control does not hide harm against another",
         ),
         pytest.param(Case([]), "inconclusive", "not tested", id="no arm"),
+        pytest.param(Case(GOOD, twin=against("random-drop", 2, 1, 3)), "adopt", "every control", id="the filter helps, too"),
+        pytest.param(Case(GOOD, twin=USELESS), "inconclusive", "its filter brings less", id="a useless filter"),
+        pytest.param(Case(GOOD, twin=UNSURE), "inconclusive", "not settled", id="a filter of which little is known"),
+        pytest.param(
+            Case([against("real", -2, -3, -1)], twin=USELESS), "do not use", "worse", id="harm does not hide behind the filter"
+        ),
+        pytest.param(
+            Case(GOOD, tiers={"many": against("real", 5, 3, 7), "few": against("balanced", 1, -1.5, 3.5)}), "inconclusive",
+            "species with few training images a loss of more than 1.0 percentage point", id="a loss hides in a tier",
+        ),
+        pytest.param(Case(GOOD, tiers={"few": against("real", 1, -0.9, 2.9)}), "adopt", "every control", id="no loss in any tier"),
     ],
 )  # fmt: skip
 def test_one_case_for_each_row_of_the_table(case, verdict, words):
-    found, reason, _ = decide_one(case, delta=1.0, alpha=0.05)
+    found, reason, _, obstacle = decide_one(case, delta=1.0, alpha=0.05)
     assert (found, words in reason) == (verdict, True), reason
+    assert obstacle in OBSTACLES if verdict != "adopt" else not obstacle
     assert reason.endswith(".") and reason.count(". ") == 0  # one sentence
 
 
@@ -65,8 +85,10 @@ def comparison_row(scope="all", difference=4.0, low=2.0, high=6.0, p=0.001, cont
     return {
         "method": "a", "arm": "real+a", "control": control, "scope": scope, "difference_points": difference,
         "low_points": low, "high_points": high, "equivalence_low_points": low + 0.1, "equivalence_high_points": high - 0.1,
-        "p": p, "p_holm": p if scope == "all" else None, "q": None if scope == "all" else p, "p_sign": 0.06, "seeds": 5,
+        "low_bootstrap_points": None, "high_bootstrap_points": None, "family": 1,
+        "p": p, "p_holm": None if scope.startswith("species:") else p, "q": p if scope.startswith("species:") else None, "p_sign": 0.06, "seeds": 5,
         "images": 300, "groups": 150, "df_groups": 138, "df": 6.0, "variance_seeds": 0.5, "variance_groups": 0.05,
+        "variance_both": 0.0,
     }  # fmt: skip
 
 
@@ -80,30 +102,45 @@ def test_a_species_is_harmed_where_its_interval_and_its_q_value_say_so(high, q, 
         rows,
         [],
         ["a"],
-        [control_arm(name, "a") for name in CORE_CONTROLS],
-        {"delta_points": 1.0, "alpha": 0.05},
+        ALL,
+        CFG,
         {},
         {},
     )
     assert decided[0]["verdict"] == ("inconclusive" if harmed else "adopt")
 
 
-def test_this_version_s_controls_cap_the_verdict_and_say_which_are_missing(tmp_path):
+def drawn(kept, control):
+    """Rows of a method's images."""
+    empty = {name: None if column.nullable else TYPES[column.type]() for name, column in SYNTHETIC.columns.items()}
+    return [
+        empty | {"identifier": f"a-{i}", "evidence": "code", "kept": one, "control": other}
+        for i, (one, other) in enumerate(zip(kept, control, strict=True))
+    ]
+
+
+def test_controls_that_did_not_run_cap_the_verdict_and_are_named(tmp_path):
     rows = [comparison_row(), comparison_row("species:Aglais io", -9.0, -14.0, -4.0)]
     tables.write(COMPARISONS, rows, tmp_path / "c.csv")
     seen = {"value": 0.8, "low": 0.7, "high": 0.9, "floor": 0.95, "floor_low": 0.9, "floor_high": 0.99, "n": 100}
-    tables.write(IMAGES, [{"method": "a", "scope": "all", "metric": "recognised"} | seen], tmp_path / "i.csv")
-    drawn = {name: None if column.nullable else TYPES[column.type]() for name, column in SYNTHETIC.columns.items()}
-    tables.write(SYNTHETIC, [drawn | {"identifier": "a-1", "evidence": "code"}], tmp_path / "metadata.parquet")
+    tables.write(
+        IMAGES,
+        [{"method": "a", "features": "judge", "scope": "all", "metric": "recognised", "independent": True} | seen],
+        tmp_path / "i.csv",
+    )
+    tables.write(SYNTHETIC, drawn([True, False], [False, True]), tmp_path / "metadata.parquet")
+    logged = {}
     decide(
         comparisons=tmp_path / "c.csv",
         images=tmp_path / "i.csv",
         methods=["a", "untested"],
         arms=["real", "real-equal-steps"],
-        cfg={"delta_points": 1.0, "alpha": 0.05},
+        cfg=CFG,
         synthetic={"a": tmp_path / "metadata.parquet"},
         out=tmp_path / "verdict.csv",
+        log=lambda step, values: logged.update(values),
     )
+    assert logged == {"methods_adopted": 0, "methods_rejected": 0, "verdict/a/all": 0, "verdict/untested/all": 0}
     overall, species, untested = tables.read(VERDICT, tmp_path / "verdict.csv")
     assert overall["verdict"] == "inconclusive" and overall["control"] == "real" and overall["evidence"] == "code"
     assert overall["missing_controls"].split("; ") == [
@@ -114,3 +151,74 @@ def test_this_version_s_controls_cap_the_verdict_and_say_which_are_missing(tmp_p
     assert species["scope"] == "species:Aglais io" and species["verdict"] == "do not use"
     assert species["reason"].startswith("Exploratory: ")
     assert untested["verdict"] == "inconclusive" and untested["difference_points"] is None
+
+
+def decided(rows, arms=ALL, blind=(), methods=("a",)):
+    return {(r["method"], r["scope"]): r for r in verdicts(rows, [], methods, arms, CFG, {}, {}, blind)}
+
+
+def test_a_filter_that_dropped_what_chance_would_needs_no_twin():
+    """Its twin was trained on the same images, so the two agree on every photograph and would decide nothing."""
+    rows = [comparison_row(), comparison_row(control="random-drop", difference=0.0, low=0.0, high=0.0, p=1.0)]
+    assert decided(rows)["a", "all"]["verdict"] == "inconclusive"
+    row = decided(rows, blind=["a"])["a", "all"]
+    assert row["verdict"] == "adopt" and row["filter"] == "dropped what chance would"
+    without = [arm for arm in ALL if arm != "random-drop+a"]
+    row = decided(rows[:1], arms=without, blind=["a"])["a", "all"]
+    assert row["verdict"] == "adopt" and row["missing_controls"] == ""
+    assert decided(rows[:1], arms=without)["a", "all"]["missing_controls"] == "random-drop"
+
+
+@pytest.mark.parametrize("kept, control, needed", [
+    pytest.param([True, True], [True, True], False, id="nothing dropped"),
+    pytest.param([True, False], [True, False], False, id="the same one dropped"),
+    pytest.param([True, False], [False, True], True, id="another one dropped"),
+])  # fmt: skip
+def test_whether_a_twin_is_needed_is_read_from_the_images(tmp_path, kept, control, needed):
+    tables.write(COMPARISONS, [comparison_row()], tmp_path / "c.csv")
+    tables.write(IMAGES, [], tmp_path / "i.csv")
+    tables.write(SYNTHETIC, drawn(kept, control), tmp_path / "m.parquet")
+    decide(comparisons=tmp_path / "c.csv", images=tmp_path / "i.csv", methods=["a"], arms=["real"], cfg=CFG,
+           synthetic={"a": tmp_path / "m.parquet"}, out=tmp_path / "v.csv")  # fmt: skip
+    row = tables.read(VERDICT, tmp_path / "v.csv")[0]
+    assert ("random-drop" in row["missing_controls"]) == needed and (row["filter"] == "") == needed
+
+
+@pytest.mark.parametrize("twin, word", [
+    (against("random-drop", 2, 1, 3), "helps"), (USELESS, "no better than random"), (UNSURE, "not shown"),
+    (against("random-drop", 0, 0, 0), "not shown"), (against("random-drop", -3, -5, -1), "no better than random"), (None, ""),
+])  # fmt: skip
+def test_what_is_known_of_a_filter(twin, word):
+    assert judge_filter(twin, 1.0, 0.05) == word and word in FILTER
+
+
+def test_a_tier_has_its_own_verdict_by_its_own_margin():
+    rows = [comparison_row(), comparison_row("tier:few", -4.0, -6.0, -2.0), comparison_row("tier:many", 5.0, 3.0, 7.0)]
+    found = decided(rows)
+    assert found["a", "tier:few"]["verdict"] == "do not use" and found["a", "tier:many"]["verdict"] == "adopt"
+    assert found["a", "all"]["verdict"] == "inconclusive" and found["a", "all"]["obstacle"] == "tier"
+    assert not found["a", "tier:few"]["reason"].startswith("Exploratory")
+    wide = verdicts(rows, [], ["a"], ALL, CFG | {"delta_tier_points": 7.0}, {}, {})
+    assert next(row for row in wide if row["scope"] == "all")["verdict"] == "adopt"
+
+
+def test_a_filter_has_no_say_in_what_a_tier_may_lose():
+    rows = [comparison_row(), comparison_row(control="random-drop"), comparison_row("tier:few", 2.0, 1.0, 3.0)]
+    rows.append(comparison_row("tier:few", -2.0, -9.0, 5.0, 0.9, control="random-drop"))
+    assert decided(rows)["a", "all"]["verdict"] == "adopt"
+
+
+def test_a_plain_generator_stands_beside_a_method_and_decides_nothing():
+    rows = [comparison_row(), comparison_row(control="real+cfg", difference=-5.0, low=-8.0, high=-2.0)]
+    row = decided(rows, arms=[*ALL, "real+cfg"])["a", "all"]
+    assert row["verdict"] == "adopt" and row["missing_beside"] == "real+sdedit"
+    assert (
+        decided([comparison_row() | {"method": "cfg"}], methods=["cfg"])["cfg", "all"]["missing_beside"]
+        == "real+sdedit"
+    )
+
+
+def test_seeds_are_planned_for_the_level_that_is_left_after_correction():
+    alone = decided([comparison_row(low=-2.0, p=0.3)])["a", "all"]["seeds_needed"]
+    among = decided([comparison_row(low=-2.0, p=0.3) | {"family": 4}])["a", "all"]["seeds_needed"]
+    assert alone < among

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from taxaforge import tables
@@ -20,6 +21,7 @@ from taxaforge.evaluation.schema import ACCURACY, COMPARISONS, COST, IMAGES, PRE
 from taxaforge.evaluation.zero_shot import ZERO_SHOT
 from taxaforge.files import read_json, read_lines
 from taxaforge.guidance.schema import IMAGES as SYNTHETIC
+from taxaforge.packs import Pack
 from taxaforge.taxonomy.schema import TAXA
 
 ROOT = Path(__file__).parents[2]
@@ -71,8 +73,13 @@ def test_every_image_of_every_method_is_on_disk_with_its_seed(run):
     assert all(seeds[method] == seeds["cfg"] for method in METHODS), "compared methods start from the same noise"
 
 
+def sealed(run: Path) -> Pack:
+    """The test images, as scoring sees them."""
+    return Pack.load(run / "results/collection/packs/test.npy", opened_by="score_classifier")
+
+
 def test_every_test_image_is_predicted_once_by_every_classifier(run):
-    test = set(read_json(run / "results/collection/packs/test.json")["identifier"])
+    test = set(sealed(run).identifier)
     for arm in ARMS:
         for seed in (0, 1):
             folder = run / f"results/classifiers/{arm}/seed{seed}"
@@ -120,7 +127,7 @@ def test_every_job_left_its_cost(run):
         rows = list(csv.DictReader(file))
     jobs = [row for row in rows if row["level"] == "job"]
     single = 8 + 4  # of every run; allocation, contour, guide, discriminator
-    each = single + 4 + 5 + 1 + 1 + 1  # packs, stages, captions, ratings, tokens
+    each = single + 4 + 5 + 1 + 1 + 1 + 3  # packs, stages, captions, ratings, tokens, audits
     assert len(jobs) == each + 3 * len(METHODS) + 2 * len(ARMS)  # shards and gathers, classifiers and scores
     assert all(float(row["wall_s"]) >= 0 for row in jobs)
 
@@ -140,6 +147,26 @@ def test_snakemakes_own_report_can_be_made(run):
 def test_the_test_split_was_opened_once_for_each_classifier(run):
     openings = [json.loads(line) for line in (run / "results/state/test_openings.jsonl").read_text().splitlines()]
     assert sorted((row["arm"], str(row["seed"])) for row in openings) == sorted((arm, s) for arm in ARMS for s in "01")
+
+
+def test_no_test_image_left_a_trace_in_anything_that_is_learnt_drawn_or_chosen(run, traces):
+    """A test image of every species is a canary: neither its name nor its pixels are in any file but those named here."""
+    may = (
+        r"^collection/(images/|packs/test\.|[^/]+$)",  # where images come from, and tables of all of them
+        r"^classifiers/[^/]+/seed\d+/predictions\.parquet$",  # what scoring says
+        r"^(mlflow\.db|mlartifacts/)",  # copies of the above
+    )
+    test = sealed(run)
+    packs = [Pack.load(run / f"results/collection/packs/{name}.npy") for name in ("train", "validation", "reserve")]
+    others = np.concatenate([pack.pixels for pack in packs])
+    _, first = np.unique(test.label, return_index=True)
+    images = {test.identifier[i]: np.array(test.pixels[i]) for i in first}
+    assert len(images) == 12
+    assert traces(run / "results", images, others, "|".join(may)) == set()
+    seen = {place for place, _ in traces(run / "results", images, others, "^(?!collection/packs|classifiers)")}
+    assert {"collection/packs/test.npy", "collection/packs/test.json"} < seen, (
+        "the search does find them where they are"
+    )
 
 
 def test_the_contour_adapter_is_trained_where_it_is_asked_for(run):

@@ -16,7 +16,8 @@ from taxaforge.plan.rules import RULES
 ROOT = Path(__file__).parents[2]
 
 REPORTING = Counter({"draw_figures": 1, "write_report": 1, "ship_records": 1})
-JUDGING = Counter({"measure_images": 1, "decide_verdict": 1, "tally_cost": 1}) + REPORTING
+AUDITING = Counter({"audit_leaks": 1, "audit_copies": 1, "conclude_audits": 1})
+JUDGING = Counter({"measure_images": 1, "decide_verdict": 1, "tally_cost": 1, "weigh_gains": 1}) + REPORTING
 OPTIONAL = {"embed_images", "export_view", "encode_latents", "predict_validation", "score_zero_shot"}
 """Rules that run only where something asks for them."""
 SCORING = Counter({"summarise_accuracy": 1, "compare_arms": 1})
@@ -31,7 +32,7 @@ def scored(arms: int) -> Counter:
 
 
 def drawn(methods: int) -> Counter:
-    return Counter({"generate_shard": SHARDS * methods, "gather_images": methods}) + scored(methods)
+    return Counter({"generate_shard": SHARDS * methods, "gather_images": methods}) + scored(methods) + AUDITING
 
 
 def test_a_finished_run_has_nothing_to_do(planner):
@@ -107,11 +108,26 @@ def test_the_judges_epochs_change_what_is_measured_but_no_score(planner):
 
 
 def test_the_margin_is_judged_again_without_training(planner):
-    assert planner.rules({"evaluation": {"delta_points": 2.0}}) == Counter({"decide_verdict": 1}) + REPORTING
+    assert (
+        planner.rules({"evaluation": {"delta_points": 2.0}})
+        == Counter({"decide_verdict": 1, "weigh_gains": 1}) + REPORTING
+    )
+
+
+def test_what_the_audits_let_pass_audits_again_without_drawing(planner):
+    again = Counter({"decide_verdict": 1, "tally_cost": 1, "weigh_gains": 1}) + REPORTING
+    both = Counter({"audit_leaks": 1, "audit_copies": 1, "conclude_audits": 1})
+    assert planner.rules({"audit": {"leaked": 0.1}}) == both - Counter({"audit_copies": 1}) + again
+    assert planner.rules({"audit": {"replicas": 0.1}}) == both - Counter({"audit_leaks": 1}) + again
+
+
+def test_without_audits_none_is_made_and_no_test_image_is_read_but_for_scores(make_planner):
+    planner = make_planner()
+    assert not AUDITING.keys() & planner.rules({"audit": {"enabled": False}}).keys()
 
 
 def test_a_new_arm_trains_its_own_classifiers_only(planner):
-    jobs = planner.jobs({"classification": {"arms": [*DEFAULT.classification.arms, "random-drop+cfg"]}})
+    jobs = planner.jobs({"classification": {"arms": [*DEFAULT.arms, "random-drop+cfg"]}})
     assert [w["arm"] for rule, w in jobs if rule == "train_classifier"] == ["random-drop+cfg"]
     assert not any(rule in ("train_stage", "generate_shard") for rule, _ in jobs)
 
@@ -119,7 +135,7 @@ def test_a_new_arm_trains_its_own_classifiers_only(planner):
 def test_another_seed_asks_every_arm_for_it_under_the_key_of_the_finished_ones(planner):
     asked = {"classification": {"seeds": SEEDS + 1}}
     arms = [w["arm"] for rule, w in planner.jobs(asked) if rule == "train_classifier"]
-    assert sorted(arms) == sorted(DEFAULT.classification.arms)
+    assert sorted(arms) == sorted(DEFAULT.arms)
     keys = [Plan(load(config), ROOT).key_of("train_classifier", {"arm": "real+cfg"}) for config in ({}, asked)]
     assert keys[0] == keys[1], "what is finished lies under the key"
 
@@ -293,7 +309,7 @@ def test_editing_a_method_redraws_that_method_alone(edited, make_planner, method
 def test_two_settings_of_one_recipe_stand_beside_each_other(planner):
     config = {
         "guidance": {"methods": [*METHODS, "faint"], "recipes": {"faint": {"kind": "cfg", "scale": 1.5}}},
-        "classification": {"arms": [*DEFAULT.classification.arms, "real+faint"]},
+        "classification": {"arms": [*DEFAULT.arms, "real+faint"]},
     }
     assert planner.rules(config) == drawn(1) + JUDGING
 
@@ -324,7 +340,7 @@ def test_comments_docstrings_and_formatting_rerun_nothing(edited, make_planner):
     pytest.param({}, id="default"),
     pytest.param({"collection": {"embedding": {"model": "test_resnet"}, "views": ["coco"]}}, id="with embedding and view"),
     pytest.param({"diffusion": {"backbone": "stable-diffusion", "variant": "joint"}}, id="with latents, in one stage"),
-    pytest.param({"guidance": {"methods": ["cfg", "none"], "allocation": {"by": "confused"}}, "filter": {"classifier": {"top_k": 1}, "semantics": {"top_k": 1}}, "classification": {"arms": ["real", "real+cfg", "random-drop+cfg"]}}, id="with filters and a budget"),
+    pytest.param({"guidance": {"methods": ["cfg", "none"], "allocation": {"by": "confused"}}, "filter": {"classifier": {"top_k": 1}, "semantics": {"top_k": 1}}, "classification": {"arms": ["real", "real+cfg", "random-drop+cfg", "label-shuffled+cfg", "synthetic+none", "balanced"]}}, id="with filters and a budget"),
     pytest.param({"protocol": {"kind": "zero_shot"}, "guidance": {"methods": ["dig_zsl", "cfg"]}, "classification": {"arms": ["real", "real+cfg"]}}, id="with unseen species"),
 ])  # fmt: skip
 def test_the_plans_edges_are_snakemakes_edges(planner, extra):
@@ -336,9 +352,21 @@ def test_the_plans_edges_are_snakemakes_edges(planner, extra):
         assert {name for name, *_ in planned} <= set(RULES)
 
 
-def test_the_sealed_test_split_is_read_by_scoring_alone(planner):
-    readers = {rule for rule, paths in planner.inputs().items() if any("packs/test" in path for path in paths)}
-    assert readers - {"all", "collection"} == {"score_classifier"}
+def test_the_sealed_test_split_is_read_by_scoring_alone_but_for_the_audit_that_sees_no_label(planner):
+    read = {rule: {path for path in paths if "packs/test" in path} for rule, paths in planner.inputs().items()}
+    readers = {rule: paths for rule, paths in read.items() if paths and rule not in ("all", "collection")}
+    assert set(readers) == {"score_classifier", "audit_leaks"}
+    assert readers["audit_leaks"] == {"results/collection/packs/test.npy"}
+
+
+def test_what_the_audit_of_leaks_finds_reaches_the_verdict_and_the_page_alone(planner):
+    reached, edges = {"audit_leaks"}, planner.edges()
+    for _ in edges:
+        reached |= {job[0] for job, before in edges.items() if {rule for rule, *_ in before} & reached}
+    assert reached == {
+        "audit_leaks", "conclude_audits", "decide_verdict", "tally_cost", "weigh_gains", "draw_figures", "write_report",
+        "ship_records",
+    }  # fmt: skip
 
 
 def test_no_job_that_trains_draws_or_selects_reads_labels_of_all_splits(planner):

@@ -1,9 +1,13 @@
 """Arms: which images a compared classifier is trained on, and for how many steps.
 
-An arm is named in `classification.arms`: `real`, `real-equal-steps`, `real+<method>`, or
-`random-drop+<method>`, which adds as many images a species as the filter kept, drawn at random, and
-so tells what choosing them was worth. All arms but `real` make the same number of steps, whatever a
-filter dropped, so that a difference between them cannot come from longer training.
+An arm is named in `classification.arms`. Real images alone: `real`, and its controls, each of which says what
+longer or other training with the same images is worth. With a method's images: `real+<method>`, and two controls of
+the method's own: `random-drop+<method>` has as many images a species as the filter kept, drawn at random, and so
+tells what choosing them was worth; `label-shuffled+<method>` has the very images that were kept under each other's
+labels, and must not help. `synthetic+<method>` learns from a method's images alone and is tested on real ones.
+
+All arms but `real` make the same number of steps, whatever a filter dropped, so that a difference between them
+cannot come from longer training.
 """
 
 from dataclasses import dataclass
@@ -11,19 +15,33 @@ from math import ceil
 
 from taxaforge.errors import TaxaforgeError
 
-PACKS = {"real": "kept", "random-drop": "control"}
-"""What stands before the + of an arm -> name of the pack of the method's images that joins the real ones."""
+ALONE = ("real", "real-equal-steps", "strong-augmentation", "real-duplicated", "balanced", "logit-adjusted")
+"""Arms that look at real images alone."""
+PACKS = {"real": "kept", "random-drop": "control", "label-shuffled": "kept", "synthetic": "kept"}
+"""What stands before the + of an arm -> name of the pack of the method's images that it takes."""
+ARMS = ", ".join([*ALONE, *(f"{kind}+<method>" for kind in PACKS)])
+"""All that `classification.arms` may name, in words."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """method: whose synthetic images join the real ones, None for real alone. pack: which of them, `kept` or `control`,
-    None for real alone. long: the common, longer training."""
+    """method: whose synthetic images it takes, None for real ones alone. pack: which of them, `kept` or `control`,
+    None for real ones alone. long: the common, longer training."""
 
     name: str
     method: str | None
     pack: str | None
     long: bool
+
+    @property
+    def kind(self) -> str:
+        """The name without its method: one of ALONE, or of PACKS."""
+        return self.name.partition("+")[0]
+
+    @property
+    def mixed(self) -> bool:
+        """Whether real and synthetic images are learned together, so that there is something to mix."""
+        return self.method is not None and self.kind != "synthetic"
 
 
 def parse(name: str) -> Arm:
@@ -34,16 +52,12 @@ def parse(name: str) -> Arm:
     >>> parse("random-drop+cfg").pack
     'control'
     """
-    if name == "real":
-        return Arm(name, None, None, long=False)
-    if name == "real-equal-steps":
-        return Arm(name, None, None, long=True)
-    prefix, _, method = name.partition("+")
-    if prefix in PACKS and method:
-        return Arm(name, method, PACKS[prefix], long=True)
-    raise TaxaforgeError(
-        f"{name!r} is no arm. Use real, real-equal-steps, real+<method> or random-drop+<method> in classification.arms."
-    )
+    kind, _, method = name.partition("+")
+    if name in ALONE:
+        return Arm(name, None, None, long=name != "real")
+    if kind in PACKS and method:
+        return Arm(name, method, PACKS[kind], long=True)
+    raise TaxaforgeError(f"{name!r} is no arm. Use {ARMS} in classification.arms.")
 
 
 def steps(arm: Arm, n_real: int, n_classes: int, budget: int | None, epochs: int, batch_size: int) -> int:

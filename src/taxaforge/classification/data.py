@@ -1,10 +1,9 @@
-"""The images of an arm: one pool, one order, one augmentation."""
+"""The images of an arm: one pool, what each of them is taken for, and their order."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from taxaforge.errors import TaxaforgeError
@@ -13,7 +12,10 @@ from taxaforge.seeds import seed_of
 
 
 class Pool:
-    """Several packs read as one; only the images asked for leave the disk. Index 0 is the first image of the first pack."""
+    """Several packs read as one; only the images asked for leave the disk. Index 0 is the first image of the first pack.
+
+    n_real: images of the first pack, which are the real ones.
+    """
 
     def __init__(self, packs: Sequence[Pack]):
         classes = packs[0].classes
@@ -22,7 +24,7 @@ class Pool:
                 "Real, validation and synthetic packs list different classes. They come from different species lists: "
                 "remake the packs."
             )
-        self.packs, self.classes = list(packs), classes
+        self.packs, self.classes, self.n_real = list(packs), classes, len(packs[0])
         self.ends = np.cumsum([len(pack) for pack in packs])
         self.label, self.other, self.share = (
             np.concatenate([getattr(pack, name) for pack in packs]) for name in ("label", "other", "share")
@@ -75,38 +77,34 @@ def mixture(label: Tensor, other: Tensor, share: Tensor, classes: int) -> Tensor
     return out.float()
 
 
-def order(n_real: int, n_synthetic: int, length: int, seed: int) -> np.ndarray:
+def cycled(members: np.ndarray, length: int, *parts: object) -> np.ndarray:
+    """(length,) of the members, in a new permutation a pass. parts: what the permutations depend on, as in `seed_of`."""
+    if not length:
+        return np.empty(0, np.int64)
+    passes = -(-length // len(members))
+    return np.concatenate([rng(*parts, i).permutation(members) for i in range(passes)])[:length]
+
+
+def order(n_real: int, n_synthetic: int, length: int, seed: int, share: int | None = None) -> np.ndarray:
     """Which image comes when: (length,) indices, real ones 0..n_real-1, synthetic ones behind them.
 
     Real and synthetic images each come in a new permutation a pass, and are mixed in proportion, so
     a pass over the pool shows every image once. The k-th real image is the same in all arms of a seed.
+
+    Args:
+        share: synthetic images in a pass, where they are not to be all; the next pass goes on with those
+            that the one before left out.
     """
-    total = n_real + n_synthetic
+    taken = n_synthetic if share is None else min(share, n_synthetic)
+    total = n_real + taken
     passes = -(-length // total)
-    places = np.concatenate([_rng(seed, "places", i).permutation(np.arange(total) >= n_real) for i in range(passes)])
+    places = np.concatenate([rng(seed, "places", i).permutation(np.arange(total) >= n_real) for i in range(passes)])
     out = np.empty(passes * total, np.int64)
-    out[~places] = np.concatenate([_rng(seed, "real", i).permutation(n_real) for i in range(passes)])
-    if n_synthetic:
-        drawn = [_rng(seed, "synthetic", i).permutation(n_synthetic) for i in range(passes)]
-        out[places] = n_real + np.concatenate(drawn)
+    out[~places] = cycled(np.arange(n_real), passes * n_real, seed, "real")
+    out[places] = n_real + cycled(np.arange(n_synthetic), passes * taken, seed, "synthetic")
     return out[:length]
 
 
-def _rng(*parts: object) -> np.random.Generator:
+def rng(*parts: object) -> np.random.Generator:
+    """The random numbers of one thing, named as in `seed_of`."""
     return np.random.default_rng(seed_of(*parts))
-
-
-def augment(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image mirrored or not, scaled by 0.8-1.2, shifted by up to 1/8 of its side, 20 % darker to brighter.
-
-    x: (B, 3, h, w) in 0..1; borders are mirrored. generator: on the CPU, so a GPU sees the same changes.
-    """
-    n = len(x)
-    flip, scale, dx, dy, light = torch.rand(5, n, generator=generator).unbind()
-    theta = torch.zeros(n, 2, 3)
-    theta[:, 0, 0] = (0.8 + 0.4 * scale) * torch.where(flip < 0.5, -1.0, 1.0)
-    theta[:, 1, 1] = 0.8 + 0.4 * scale
-    theta[:, 0, 2], theta[:, 1, 2] = (dx - 0.5) / 2, (dy - 0.5) / 2  # 2 is the whole side in these units
-    grid = F.affine_grid(theta.to(x.device), list(x.shape), align_corners=False)
-    x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
-    return (x * (0.8 + 0.4 * light.to(x.device)).view(-1, 1, 1, 1)).clamp(0, 1)

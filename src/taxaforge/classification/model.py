@@ -1,8 +1,7 @@
 """A classifier: a timm model, its classes, and how pictures are prepared for it; made, saved, loaded."""
 
-import difflib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +12,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from taxaforge.classification import sources
 from taxaforge.errors import TaxaforgeError
 from taxaforge.files import atomic
 
+OPEN_CLIP = "open_clip:"
 HEADER = "taxaforge"  # one metadata key: safetensors writes several keys in no fixed order
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """net: timm model, logits (B, len(classes)). name: its timm name. mean, std: of RGB in 0..1, by which it wants pixels normalised."""
+    """net: a timm model, or an open_clip image tower with timm's face; logits (B, len(classes)). name: its architecture.
+    mean, std: of RGB in 0..1, by which it wants pixels normalised. arguments: what else its structure depends on."""
 
     net: nn.Module
     name: str
@@ -29,6 +31,7 @@ class Classifier:
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    arguments: dict = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
@@ -49,69 +52,83 @@ class Classifier:
 
 
 def create(name: str, classes: list[str], image_size: int, weights: str | Path = "", seed: int = 0) -> Classifier:
-    """A classifier with a fresh head, from scratch or from local weights.
+    """A classifier with a fresh head, its other weights fresh or published.
 
     Args:
-        weights: "" or a .safetensors file in timm layout; its head is replaced.
+        name, weights: as `sources.found` takes them; the head of published weights is replaced. Or
+            `open_clip:<model>`, see `clip`, whose own weights and image size are taken.
         seed: of the initialisation; the global random state is left as it was.
     Raises: TaxaforgeError for an unknown model, missing or unfitting weights, or weights that timm left unused.
     """
-    if not timm.is_model(name):
-        close = difflib.get_close_matches(name.split(".")[0], timm.list_models(), 3)
-        hint = f"Close names: {', '.join(close)}." if close else "`timm.list_models()` prints all."
-        raise TaxaforgeError(f"classification.model {name!r} is not a timm {timm.__version__} model. {hint}")
-    # Transformers are built for one size, convolutional models take any and know no such argument.
-    kwargs = {"img_size": image_size} if getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False) else {}
-    if weights:
-        if not Path(weights).is_file():
-            raise TaxaforgeError(
-                f"classification.weights {str(weights)!r} is no file. Correct the path, or leave it empty."
-            )
+    if name.startswith(OPEN_CLIP):
+        from taxaforge.classification import clip  # open_clip takes a second to import, and timm's models do without
+
+        return clip.create(name, classes, weights, seed)
+    source = sources.found(name, weights)
+    kwargs = _structure(source.architecture, image_size, source.arguments)
+    if source.file:
         # timm uses the overlay only together with pretrained=True and otherwise ignores it without a word.
-        kwargs |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights)}}
-    with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
-        try:
-            net = timm.create_model(name, num_classes=len(classes), **kwargs)
-        except (RuntimeError, SafetensorError) as error:
-            if not weights:
-                raise
-            raise TaxaforgeError(
-                f"classification.weights {str(weights)!r} do not fit {name!r}: {str(error).splitlines()[0]}. "
-                "Give the weights of that model in timm layout (.safetensors)."
-            ) from error
+        kwargs |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(source.file), "source": ""}}
+        kwargs |= {"pretrained_cfg": source.config} if source.config else {}
+    try:
+        net = _built(source.architecture, len(classes), seed, kwargs)
+    except (RuntimeError, SafetensorError) as error:
+        if not source.file:
+            raise
+        raise TaxaforgeError(
+            f"classification.weights {_said(name, weights)!r} do not fit {source.architecture!r}: "
+            f"{str(error).splitlines()[0]}. Give the weights of that model in timm layout (.safetensors)."
+        ) from error
     mean = std = (0.5, 0.5, 0.5)
-    if weights:
-        _assert_loaded(net, weights)
+    if source.file:
+        _assert_loaded(net, source.file, _said(name, weights))
         data = timm.data.resolve_model_data_config(net)
         mean, std = tuple(data["mean"]), tuple(data["std"])
-    net = net.to(memory_format=torch.channels_last)
-    return Classifier(net, name, list(classes), image_size, mean, std)
+    return Classifier(net, source.architecture, list(classes), image_size, mean, std, source.arguments)
 
 
-def _assert_loaded(net: nn.Module, weights: str | Path) -> None:
+def _said(name: str, weights: str | Path) -> str:
+    """Weights as the user named them."""
+    return str(weights) if weights and str(weights) != sources.HUB else name
+
+
+def _structure(architecture: str, image_size: int, arguments: dict) -> dict:
+    """Arguments of timm's constructor. Transformers are built for one size, convolutional models take any and know no such argument."""
+    fixed = getattr(timm.get_pretrained_cfg(architecture), "fixed_input_size", False)
+    return {**arguments, "img_size": image_size} if fixed else dict(arguments)
+
+
+def _built(architecture: str, classes: int, seed: int, kwargs: dict) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        net = timm.create_model(architecture, **{**kwargs, "num_classes": classes})
+    return net.to(memory_format=torch.channels_last)
+
+
+def _assert_loaded(net: nn.Module, file: Path, said: str) -> None:
     """Raises unless every tensor outside the head came from the file: timm only warns of missing ones.
 
     A tensor of another shape is one that timm fitted to the image size (position embeddings).
     """
-    head = tuple(f"{module}." for module in _head_names(net))
+    head = tuple(f"{module}." for module in head_names(net))
     wrong = []
-    with safe_open(str(weights), "pt") as file:
-        names = set(file.keys())
+    with safe_open(str(file), "pt") as stored_tensors:
+        names = set(stored_tensors.keys())
         for key, value in net.state_dict().items():
             if key.startswith(head) or key.endswith("num_batches_tracked"):
                 continue
-            stored = file.get_tensor(key).to(value.dtype) if key in names else None
+            stored = stored_tensors.get_tensor(key).to(value.dtype) if key in names else None
             if stored is None or (stored.shape == value.shape and not torch.equal(stored, value)):
                 wrong.append(f"{key} {'differs' if key in names else 'is missing'}")
     if wrong:
         raise TaxaforgeError(
-            f"classification.weights {str(weights)!r} were not loaded: {wrong[0]} ({len(wrong)} tensors in all). "
+            f"classification.weights {said!r} were not loaded: {wrong[0]} ({len(wrong)} tensors in all). "
             "Give the weights of the same timm model, in timm layout."
         )
 
 
-def _head_names(net: nn.Module) -> list[str]:
+def head_names(net: nn.Module) -> list[str]:
+    """Modules of a network that its number of classes decides."""
     names = net.default_cfg["classifier"]
     return [names] if isinstance(names, str) else list(names)
 
@@ -124,7 +141,7 @@ def save(classifier: Classifier, path: str | Path, state: dict[str, Tensor] | No
         "image_size": classifier.image_size,
         "mean": classifier.mean,
         "std": classifier.std,
-    }
+    } | ({"arguments": classifier.arguments} if classifier.arguments else {})
     tensors = {key: value.detach().cpu().contiguous() for key, value in (state or classifier.net.state_dict()).items()}
     with atomic(path) as temporary:
         save_file(tensors, temporary, metadata={HEADER: json.dumps(header, sort_keys=True)})
@@ -137,7 +154,20 @@ def load(path: str | Path, device: str = "cpu") -> Classifier:
             header = json.loads((file.metadata() or {})[HEADER])
     except (SafetensorError, KeyError) as error:
         raise TaxaforgeError(f"{path} is no classifier of taxaforge. Remake it: delete it and run again.") from error
-    classifier = create(header["model"], header["classes"], header["image_size"])
-    classifier.net.load_state_dict(load_file(str(path)))
-    classifier.net.to(device).eval()
-    return replace(classifier, mean=tuple(header["mean"]), std=tuple(header["std"]))
+    return _opened(header, load_file(str(path)), device)
+
+
+def _opened(header: dict, tensors: dict[str, Tensor], device: str) -> Classifier:
+    """The structure that a header names, with these weights in it; no other file is needed."""
+    name, classes, image_size = (header[key] for key in ("model", "classes", "image_size"))
+    arguments = header.get("arguments", {})
+    if name.startswith(OPEN_CLIP):
+        from taxaforge.classification import clip  # as in `create`
+
+        net = clip.built(arguments, len(classes))
+    else:
+        net = _built(name, len(classes), 0, _structure(name, image_size, arguments))
+    net.load_state_dict(tensors)
+    return Classifier(
+        net.to(device).eval(), name, classes, image_size, tuple(header["mean"]), tuple(header["std"]), arguments
+    )

@@ -15,7 +15,7 @@ Log = Callable[[int | None, dict[str, float]], None]
 def train_repeats(
     *,
     seeds: Sequence[str],
-    run_seed: int,
+    cfg: dict,
     out: Sequence[str | Path],
     out_history: Sequence[str | Path],
     state_dir: str | Path,
@@ -25,7 +25,8 @@ def train_repeats(
     """Train a classifier a seed with `train`; a repeat that is finished is kept for good.
 
     Args:
-        seeds: names of the repeats. run_seed: of the run; repeats of one name are paired across arms.
+        seeds: names of the repeats; with `run_seed` in cfg they pair repeats of one name across arms.
+        cfg: of `train`, and `run_seed`.
         out, out_history: a path a seed.
         state_dir: keeps finished repeats, so that a killed job goes on with the next one, and a job that is
             asked for more seeds trains only these. It must belong to these very settings and inputs.
@@ -38,7 +39,8 @@ def train_repeats(
         if not all((home / name).is_file() for name in done):
             train(
                 **what,
-                seed=seed_of(run_seed, "classifier", seed),
+                cfg=cfg,
+                seed=seed_of(cfg["run_seed"], "classifier", seed),
                 out=home / "model.safetensors",
                 out_history=home / "history.jsonl",
                 log=named(log, seed),

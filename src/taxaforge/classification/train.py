@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from taxaforge.classification import arms, data
+from taxaforge.classification import arms, data, objective, tuning
+from taxaforge.classification.augmentation import Variation
+from taxaforge.classification.course import Course, plan, pool_of
 from taxaforge.classification.model import Classifier, create, save
 from taxaforge.classification.predict import predict
+from taxaforge.classification.validating import judged, rank
 from taxaforge.errors import TaxaforgeError
 from taxaforge.files import write_lines
 from taxaforge.packs import Pack
@@ -39,54 +41,62 @@ def train(
     """Train the classifier of an arm from packs, and write its best checkpoint and its curve.
 
     Args:
-        real, validation: packs (.npy) of real images; validation only chooses the checkpoint.
+        real, validation: packs (.npy) of real images; validation only chooses: the checkpoint, and the trial where
+            there are several.
         synthetic: packs of generated images, the kept ones or the random-drop control as the arm says; empty for the
             arms that use real images alone. Images of two classes are learned as a mixture of both.
         budget: synthetic images asked for a species; None for arm `real`.
         cfg: model, weights, epochs, batch_size, learning_rate, weight_decay, label_smoothing, image_size,
-            augmentation, as in the section `classification`.
+            augmentation, as in the section `classification`; `strong` where the augmentation is strong; `mixing`,
+            left out: `tuning.PLAIN`.
         seed: arms of one seed share initialisation, order of real images and augmentation per step and position.
         out: .safetensors in timm layout. out_history: a line an evaluation, without clock times: same bytes twice.
+            `trial` says what was being tried, `chosen` marks the line whose weights were saved; `tuning.summary`
+            makes a line a trial of it.
     Raises: TaxaforgeError for packs that do not fit, an arm without its images, or a loss that is not finite.
     """
-    what, packs = arms.parse(arm), [Pack.load(real), *map(Pack.load, synthetic)]
-    pool, n_real = data.Pool(packs), len(packs[0])
-    if bool(what.method) != (len(pool) > n_real):
-        raise TaxaforgeError(
-            f"Arm {arm!r} {'got no synthetic image' if what.method else 'takes no synthetic images but got some'}. "
-            f"{'Did the filter drop all? Loosen section filter, or remove the arm.' if what.method else 'Correct its inputs.'}"
+    what = arms.parse(arm)
+    pool = pool_of(what, real, synthetic, seed)
+    steps = arms.steps(what, pool.n_real, len(pool.classes), budget, cfg["epochs"], cfg["batch_size"])
+    held_out, tried = Pack.load(validation), tuning.trials(what, cfg.get("mixing", tuning.PLAIN))
+    history, best, kept = [], None, None
+    for number, trial in enumerate(tried, 1):
+        suffix = f"/trial{number}" if len(tried) > 1 else ""
+        course = plan(what, trial, pool, steps, budget, cfg, seed)
+        classifier = create(
+            cfg["model"], pool.classes, cfg["image_size"], cfg["weights"], seed_of(seed, "initialisation")
         )
-    steps = arms.steps(what, n_real, len(pool.classes), budget, cfg["epochs"], cfg["batch_size"])
-    classifier = create(cfg["model"], pool.classes, cfg["image_size"], cfg["weights"], seed_of(seed, "initialisation"))
-    classifier.net.to(device)
-    state, history = fit(
-        classifier,
-        pool,
-        n_real,
-        Pack.load(validation),
-        cfg,
-        steps,
-        seed,
-        Progress(f"{arm} {seed}", steps, "steps", every_s=every_s),
-        log,
-    )
-    best = max(history, key=_rank)
-    save(classifier, out, state)
+        classifier.net.to(device)
+        progress = Progress(f"{arm} {seed}{suffix}", steps, "steps", every_s=every_s)
+        state, lines = fit(classifier, pool, held_out, course, cfg, seed, progress, _named(log, suffix))
+        lines = [{**line, "trial": number, **trial.words, "chosen": False} for line in lines]
+        history += lines
+        top = max(lines, key=rank)
+        if best is None or rank(top) > rank(best):
+            best, kept = top, (classifier, state)
+    best["chosen"] = True
+    save(kept[0], out, kept[1])
     write_lines(out_history, history)
+    if len(tried) > 1:
+        print(*map(str, tuning.summary(history)), sep="\n")
     log(
         None,
-        {name: best[name] for name in ("validation_accuracy", "validation_nll")}
-        | {"best_step": best["step"], "steps": steps},
+        {name: best[name] for name in ("validation_accuracy", "validation_nll", "trial")}
+        | {"best_step": best["step"], "steps": steps, "trials": len(tried)},
     )
+
+
+def _named(log: Log, suffix: str) -> Log:
+    """A log that tells the trials apart."""
+    return lambda step, values: log(step, {name + suffix: value for name, value in values.items()})
 
 
 def fit(
     classifier: Classifier,
     pool: data.Pool,
-    n_real: int,
     validation: Pack,
+    course: Course,
     cfg: dict,
-    steps: int,
     seed: int,
     progress: Progress,
     log: Log,
@@ -95,33 +105,36 @@ def fit(
 
     Best: highest macro accuracy, then lowest negative log-likelihood, then earliest.
     """
-    if not len(validation) or not n_real:
+    if not len(validation) or not pool.n_real:
         raise TaxaforgeError(
             "Training needs real and validation images and one of the packs is empty. See results/collection."
         )
     data.Pool([pool.packs[0], validation])  # raises where the classes differ
-    device, net, batch = classifier.device, classifier.net, cfg["batch_size"]
+    device, net, steps, classes = classifier.device, classifier.net, len(course.sequence), len(pool.classes)
+    smoothing, peak = cfg["label_smoothing"], cfg["learning_rate"] * course.rate
     decayed = [p for p in net.parameters() if p.ndim > 1]
     other = [p for p in net.parameters() if p.ndim <= 1]  # biases and norms are not decayed
     groups = [{"params": decayed, "weight_decay": cfg["weight_decay"]}, {"params": other, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=cfg["learning_rate"], fused=True)
-    sequence = data.order(n_real, len(pool) - n_real, steps * batch, seed_of(seed, "order")).reshape(steps, batch)
+    optimiser = torch.optim.AdamW(groups, lr=peak, fused=True)
+    offset = None if course.offset is None else course.offset.to(device)
+    vary = Variation(course.augmentation, cfg.get("strong"), seed)
+    # On the CPU the training itself takes every core that the job was given.
+    ahead = vary.pixels(pool, course.sequence, workers=torch.get_num_threads() if device.type == "cuda" else 0)
     looks = {max(1, round(steps * k / EVALUATIONS)) for k in range(1, EVALUATIONS + 1)}
     history, losses = [], []
     state: dict[str, torch.Tensor] = {}
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        for step in range(1, steps + 1):
+        for step, (indices, pixels) in enumerate(zip(course.sequence, ahead, strict=True), 1):
             net.train()
             torch.manual_seed(seed_of(seed, "layers", step))  # dropout and the like, inside the fork
-            rate = cfg["learning_rate"] * schedule(step, steps)
+            learning_rate = peak * schedule(*course.place(step))
             for group in optimiser.param_groups:
-                group["lr"] = rate
-            indices = sequence[step - 1]
-            x = classifier.resized(pool.pixels(indices))
-            if cfg["augmentation"] == "standard":
-                x = data.augment(x, torch.Generator().manual_seed(seed_of(seed, "augmentation", step)))
-            target = pool.target(indices).to(device)
-            loss = F.cross_entropy(net(classifier.normalised(x)), target, label_smoothing=cfg["label_smoothing"])
+                group["lr"] = learning_rate
+            target, weight = pool.target(indices), course.weights(indices, pool.n_real)
+            if target.ndim == 2 or weight is not None or vary.blends:
+                target = objective.dense(target, classes, smoothing, weight)
+            x, target = vary(classifier.resized(pixels), target.to(device), step)
+            loss = objective.loss(net(classifier.normalised(x)), target, smoothing, offset)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -129,15 +142,17 @@ def fit(
             if step not in looks:
                 progress(step)
                 continue
-            line = _look(classifier, validation) | {"step": step, "images": step * batch, "learning_rate": rate}
+            line = judged(predict(classifier, validation.pixels), validation.label)
+            line |= {"step": step, "images": step * cfg["batch_size"], "learning_rate": learning_rate}
             line["loss"] = torch.stack(losses).mean().item()
             if not np.isfinite(line["loss"]):
+                tried = "" if course.rate == 1 else f", or the factor {course.rate:g} of it that was tried"
                 raise TaxaforgeError(
                     f"The training loss is not finite by step {step}. Lower classification.learning_rate "
-                    f"(now {cfg['learning_rate']:g})."
+                    f"(now {cfg['learning_rate']:g}){tried}."
                 )
             losses = []
-            line["best"] = not history or _rank(line) > max(map(_rank, history))
+            line["best"] = not history or rank(line) > max(map(rank, history))
             if line["best"]:
                 state = {key: value.detach().cpu().clone() for key, value in net.state_dict().items()}
             history.append(line)
@@ -150,16 +165,3 @@ def schedule(step: int, steps: int) -> float:
     """Share of the full learning rate at step 1..steps: linear over the first twentieth, then cosine towards 0."""
     warm = max(1, steps // 20)
     return step / warm if step <= warm else 0.5 * (1 + cos(pi * (step - warm) / (steps - warm + 1)))
-
-
-def _rank(line: dict) -> tuple[float, float]:
-    return line["validation_accuracy"], -line["validation_nll"]
-
-
-def _look(classifier: Classifier, validation: Pack) -> dict[str, float]:
-    """Macro accuracy (mean recall of the classes present) and mean negative log-likelihood on validation."""
-    probability, label = predict(classifier, validation.pixels), validation.label
-    right = probability.argmax(1) == label
-    recall = [right[label == c].mean() for c in np.unique(label)]
-    nll = -np.log(np.maximum(probability[np.arange(len(label)), label], 1e-12))
-    return {"validation_accuracy": float(np.mean(recall)), "validation_nll": float(nll.mean())}

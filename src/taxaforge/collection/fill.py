@@ -39,7 +39,7 @@ def fill(
     named = {row["identifier"]: row["scientificName"] for row in kept}
     images = Counter(named.values())
     needed, wanted = _sizes(named, fixed, species, split, protocol)
-    rest = "train" if protocol["kind"] == "full" else "unused"
+    rest = "unused" if protocol["kind"] == "few_shot" else "train"
     pictures: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     decided: dict[str, dict[str, str]] = defaultdict(dict)
     for identifier in sorted(named):

@@ -29,7 +29,7 @@ def pack(
         metadata, splits: the tables of `curate` and `split`.
         images: directory of the pictures; file names are relative to its parent.
         classes: classes.json: class index = position.
-        name: train, validation, test or reserve.
+        name: train, validation, test or reserve; test is sealed.
         size: side in px.
         out: <name>.npy; the .json is written beside it. An empty split gives an empty pack.
     """
@@ -50,4 +50,4 @@ def pack(
         label=np.array([index[row["scientificName"]] for row in rows], dtype=np.int64),
         group=[group[row["identifier"]] for row in rows],
         caption=[row["caption"] for row in rows],
-    ).save(out)
+    ).save(out, sealed=name == "test")

@@ -15,6 +15,7 @@ from taxaforge.collection.fill import fill
 from taxaforge.collection.places import days
 from taxaforge.collection.roles import fill_by_role, held_apart, roles_of, tell_roles
 from taxaforge.collection.schema import DUPLICATES, LEAKAGE, METADATA, SPLIT_NAMES, SPLITS, TAIL
+from taxaforge.collection.support import support
 from taxaforge.collection.tail import tail_rows
 from taxaforge.collection.ties import FORBIDDEN, groups, kinds_of_tie, leakage
 from taxaforge.collection.units import Rule, continued, rule_of
@@ -47,8 +48,8 @@ def split(
 ) -> None:
     """Deals every picture to test, validation, train or reserve; what is left over is `unused`.
 
-    Test is filled first, then validation, then train (`few_shot`) and reserve; for protocol `full` train
-    takes what the others leave. For unit `official` the dataset's own test and validation pictures are
+    Test is filled first, then validation, then train (`few_shot`) and reserve; for protocols `full` and `long_tail` train
+    takes what the others leave, and a long tail is then cut from it. Another `draw` changes train alone. For unit `official` the dataset's own test and validation pictures are
     those splits, whatever their number. For protocol `zero_shot` see `roles`: what a species fills is its role's.
 
     Args:
@@ -57,7 +58,7 @@ def split(
         classes: classes.json; each of its species must get its share, or go to the tail. Its ranks are the blocks that
             unseen species are drawn in.
         split: section split: unit, cut, block_km, short; validation, test, reserve (pictures a species).
-        protocol: section protocol: kind, shots; for `zero_shot` the rest of it, too.
+        protocol: section protocol: kind, shots, draw; for `long_tail` imbalance, order, head; for `zero_shot` the rest.
         seed: of the run.
         out_splits: schema SPLITS.
         out_leakage: schema LEAKAGE; where the unit forbids a tie, it is 0.
@@ -88,6 +89,8 @@ def split(
         where, short = fill_by_role(kept, group, fixed, may, split, protocol, seed, roles)
     else:
         where, short = fill(kept, group, fixed, may, species, split, protocol, seed)
+    learnt = sorted(name for name, role in roles.items() if role == "seen")
+    where, asked = support(kept, learnt, group, fixed, may, where, protocol, seed)
     held_apart(((row["identifier"], row["scientificName"], where[row["identifier"]]) for row in kept), roles)
 
     leaks = leakage(kept, dropped, where, kinds, forbidden)
@@ -110,12 +113,13 @@ def split(
     ]
     tables.write(SPLITS, table, out_splits)
     tail = tail_rows(table, species, short)
-    tables.write(TAIL, tail, out_tail)
+    tables.write(TAIL, tail_rows(table, species, _with_support(short, asked)), out_tail)
     if out_roles is not None:
         write_json(out_roles, roles)
 
     tell_roles(roles, {name for name, parts in short.items() if parts != ["reserve"]})
     in_tail = _tell([row for row in tail if row["short"] == "reserve" or roles[row["scientificName"]] == "seen"], split)
+    _tell_support(asked, tail)
     name, size = max(Counter(row["group"] for row in table).items(), key=lambda item: item[1], default=("", 0))
     share = size / max(len(table), 1)
     if share > GIANT:
@@ -182,6 +186,20 @@ def _tell(tail: Sequence[Mapping], split: Mapping) -> int:
             f"reserve; least: {least} with {lacking[least]}"
         )
     return len(trained)
+
+
+def _with_support(short: Mapping[str, Sequence[str]], asked: Mapping[str, int]) -> dict[str, list[str]]:
+    """species -> splits that it could not fill, those counted in that have fewer training images than the protocol asks for."""
+    found = {name: {*short.get(name, ()), "train"} for name in asked}
+    return {**short, **{name: [part for part in SPLIT_NAMES if part in parts] for name, parts in found.items()}}
+
+
+def _tell_support(asked: Mapping[str, int], tail: Sequence[Mapping]) -> None:
+    """Says which species train on fewer images than the long tail asks of them: they are not repeated to make up for it."""
+    poor = [row for row in tail if row["scientificName"] in asked]
+    if poor:
+        listed = ", ".join(f"{row['scientificName']} {row['train']} of {asked[row['scientificName']]}" for row in poor)
+        print(f"{len(poor)} of {len(tail)} species have fewer training images than their place asks for: {listed}")
 
 
 def _warn(name: str, share: float, table: Sequence[Mapping]) -> None:

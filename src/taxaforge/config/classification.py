@@ -1,5 +1,6 @@
 """Section `classification`: the classifiers that are compared."""
 
+from math import inf
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -13,8 +14,96 @@ class Judge(Section):
     epochs: int = Field(20, ge=1, description="Passes over the reserve split.")
 
 
+ALONE = ("real", "real-equal-steps", "strong-augmentation", "real-duplicated", "balanced", "logit-adjusted")
+WITH_METHOD = ("real", "random-drop", "label-shuffled", "synthetic")
+"""Arms of real images alone, and what may stand before the + of the others."""
+
+
+class Strong(Section):
+    """What `augmentation: strong`, and the arm `strong-augmentation`, do beside `standard`."""
+
+    operations: int = Field(
+        2, ge=0, description="Operations of RandAugment an image, each done with probability 1/2; 0 is none."
+    )
+    magnitude: int = Field(9, ge=0, le=9, description="Strength of these operations. Higher spoils small pictures.")
+    mixup_alpha: float = Field(
+        0.2, ge=0, description="MixUp: both parameters of the Beta distribution of a blend's share; 0 is no MixUp."
+    )
+    cutmix_alpha: float = Field(1.0, ge=0, description="CutMix: the same of the area that is pasted; 0 is no CutMix.")
+    blend_probability: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of the steps whose images are blended, by MixUp or CutMix, each as likely. Short trainings from "
+        "scratch want it low.",
+    )
+
+
+class Mixing(Section):
+    """How arms with a method's images beside the real ones mix the two. The number of steps is the same for all."""
+
+    policy: Literal["add", "replace", "weight", "pretrain", "auto"] = Field(
+        "add",
+        description="`add`: all in one pool. `replace`: a real image gives way to a synthetic one of its species with "
+        "`probability`. `weight`: as `add`, synthetic images having this `weight` in the loss. `pretrain`: a `share` of the "
+        "steps on synthetic images alone, then real ones alone. `auto`: each of `candidates`, and validation chooses.",
+    )
+    ratio: float = Field(
+        0.0, ge=0, description="`add`: synthetic images a pass for each real one, at most; 0 takes all."
+    )
+    probability: float = Field(
+        0.3, ge=0, le=1, description="`replace`: 0 is real images alone, 1 synthetic ones alone where there are any."
+    )
+    weight: float = Field(0.5, gt=0, description="`weight`: of a synthetic image, where a real one weighs 1.")
+    share: float = Field(
+        0.5, gt=0, lt=1, description="`pretrain`: of the steps. Both parts warm up and decay on their own."
+    )
+    candidates: list[str] = Field(
+        ["add:0", "replace:0.3", "weight:0.5", "pretrain:0.5"],
+        min_length=1,
+        description="`auto`: what is tried, each a policy and its number. An arm takes as many times as long as there are.",
+    )
+    learning_rate_factors: list[float] = Field(
+        [1.0, 0.5, 2.0, 0.25],
+        min_length=1,
+        description="`auto`: what arms that have nothing to mix try instead, as many as there are `candidates`, so that all "
+        "arms have the same number of trials.",
+    )
+
+    @model_validator(mode="after")
+    def _candidates_are_mixings(self):
+        for candidate in self.candidates:
+            policy, _, number = candidate.partition(":")
+            fits = {
+                "add": lambda x: 0 <= x < inf,
+                "replace": lambda x: 0 <= x <= 1,
+                "weight": lambda x: 0 < x < inf,
+                "pretrain": lambda x: 0 < x < 1,
+            }
+            try:
+                right = fits[policy](float(number))
+            except (KeyError, ValueError):
+                right = False
+            if not right:
+                raise ValueError(
+                    f"candidates: {candidate!r} is no mixing; write add:<0 or more>, replace:<0 to 1>, weight:<above 0> "
+                    "or pretrain:<between 0 and 1>"
+                )
+        for name in ("candidates", "learning_rate_factors"):
+            if len(set(getattr(self, name))) != len(getattr(self, name)):
+                raise ValueError(f"{name} must not repeat, got {getattr(self, name)}")
+        if min(self.learning_rate_factors) <= 0:
+            raise ValueError(f"learning_rate_factors must be above 0, got {self.learning_rate_factors}")
+        if self.policy == "auto" and len(self.candidates) != len(self.learning_rate_factors):
+            raise ValueError(
+                f"{len(self.candidates)} candidates and {len(self.learning_rate_factors)} learning_rate_factors: every arm "
+                "must have as many trials, so give as many of the one as of the other"
+            )
+        return self
+
+
 class Classification(Section):
-    """Arms x seeds. An arm is a training set: `real`, `real-equal-steps`, `real+<method>` or `random-drop+<method>`."""
+    """Arms x seeds. An arm is a training set, real images alone or with a method's, and how it is learned."""
 
     model: str = Field(
         "test_resnet",
@@ -23,9 +112,21 @@ class Classification(Section):
     )
     weights: str = Field("", description="Local .safetensors for the model, in timm layout; empty trains from scratch.")
     arms: list[str] = Field(
-        ["real", "real-equal-steps", "real+cfg", "real+taxadiffusion", "real+higfa", "real+dig_zsl", "real+sgid"],
-        description="Training sets. Every arm but `real` makes the same number of steps; `real-equal-steps` is the control. "
-        "`random-drop+<method>` drops as many images a species as the filter did, at random.",
+        [
+            "real",
+            "real-equal-steps",
+            "real-duplicated",
+            "strong-augmentation",
+            "balanced",
+            "real+*",
+            "label-shuffled+*",
+        ],
+        description="Training sets; `*` stands for every one of `guidance.methods`. Every arm but `real` makes the same number of steps. Controls with real images alone: "
+        "`real-equal-steps`; `strong-augmentation`, which is RandAugment and CutMix or MixUp; `real-duplicated`, real images "
+        "in the place of as many synthetic ones; `balanced`, every species equally often; `logit-adjusted`, the loss "
+        "balanced instead. With a method's images: `real+<method>`; `random-drop+<method>` drops as many images a species "
+        "as the filter did, at random; `label-shuffled+<method>` has them under each other's labels, and must not help; "
+        "`synthetic+<method>` has no real images.",
     )
     seeds: int = Field(
         3, ge=1, description="Repeats of every arm, paired across arms. Fewer than 5 rarely settles anything."
@@ -40,19 +141,22 @@ class Classification(Section):
     image_size: int = Field(
         32, ge=16, description="Side in px at which the classifier looks; images are resized to it."
     )
-    augmentation: Literal["none", "standard"] = Field(
-        "standard", description="`standard`: flip, shift, scale and brightness."
+    augmentation: Literal["none", "standard", "strong"] = Field(
+        "standard",
+        description="Of all arms. `standard`: flip, shift, scale and brightness. `strong`: RandAugment before, CutMix or MixUp "
+        "after that, which takes longer and mostly helps long trainings.",
     )
+    strong: Strong = Strong()
+    mixing: Mixing = Mixing()
     judge: Judge = Judge()
 
     @model_validator(mode="after")
     def _arms_are_well_formed(self):
         for arm in self.arms:
-            prefix, plus, method = arm.partition("+")
-            if arm not in ("real", "real-equal-steps") and not (prefix in ("real", "random-drop") and plus and method):
-                raise ValueError(
-                    f"arms: {arm!r} is no arm; use real, real-equal-steps, real+<method> or random-drop+<method>"
-                )
+            kind, _, method = arm.partition("+")
+            if arm not in ALONE and not (kind in WITH_METHOD and method and (method == "*" or "*" not in method)):
+                grammar = ", ".join([*ALONE, *(f"{kind}+<method>" for kind in WITH_METHOD)])
+                raise ValueError(f"arms: {arm!r} is no arm; use {grammar}")
         if len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms must not repeat, got {self.arms}")
         return self

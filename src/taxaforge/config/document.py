@@ -8,6 +8,7 @@ import textwrap
 
 from pydantic import BaseModel
 
+from taxaforge.config.evaluation import Extractor
 from taxaforge.config.guidance import KINDS
 from taxaforge.config.settings import Settings
 
@@ -89,6 +90,13 @@ def reference(settings: Settings) -> str:
         lines += _rows(section, "")
         if name == "guidance":
             lines += _recipes()
+        if name == "evaluation":
+            lines += ["", "### `extractors`, each", "", _summary(Extractor), ""]
+            lines += [
+                "| setting | default | meaning |",
+                "|---|---|---|",
+                *_rows(Extractor.model_construct(kind=""), ""),
+            ]
     return "\n".join(lines) + "\n"
 
 

@@ -10,15 +10,40 @@ from taxaforge.config.base import Section
 class Protocol(Section):
     """The training support."""
 
-    kind: Literal["few_shot", "full", "zero_shot"] = Field(
+    kind: Literal["few_shot", "full", "long_tail", "zero_shot"] = Field(
         "few_shot",
-        description="`few_shot`: `shots` training images a species; `full`: all that the other splits leave; `zero_shot`: some "
+        description="`few_shot`: `shots` training images a species; `full`: all that the other splits leave; `long_tail`: from "
+        "many to few, by `imbalance`, with test, validation and reserve as even as ever; `zero_shot`: some "
         "species have no training image at all (unseen), and how well they are named is measured beside the others.",
     )
     shots: int = Field(
         24,
         ge=1,
-        description="Training images a species for generator and classifiers, in `few_shot` and for `seen: few_shot`.",
+        description="Training images a species for generator and classifiers, in `few_shot` and for `seen: few_shot`; those of the "
+        "first species for `long_tail`.",
+    )
+    draw: int = Field(
+        0,
+        ge=0,
+        description="Which draw of the training images, among those that test, validation and reserve leave and which are the "
+        "same in every draw. Runs of several draws, each with its own generator, are joined by `evaluation.beside`: what "
+        "holds over them holds for more than one support. A large `split.reserve` leaves draws little to differ in.",
+    )
+    imbalance: float = Field(
+        50.0,
+        ge=1,
+        description="For `long_tail`: training images of the first species over those of the last; between them the "
+        "number falls by the same factor from species to species. At least one each.",
+    )
+    order: Literal["drawn", "natural"] = Field(
+        "drawn",
+        description="For `long_tail`: the order of the species, `drawn` by the seed or `natural`: most images first. The latter "
+        "keeps the tail that there is, the former tells rare from hard to tell apart.",
+    )
+    head: Literal["shots", "all"] = Field(
+        "shots",
+        description="For `long_tail`: training images of the first species, `shots` or all that it has left. Species with fewer "
+        "than their place asks for train on what they have; tail.csv lists them.",
     )
     seen: Literal["few_shot", "full"] = Field(
         "few_shot",
@@ -43,6 +68,16 @@ class Protocol(Section):
         description="For `zero_shot`: share of the other species that play unseen on validation images and so choose the calibration; "
         "at least two where there are enough species, else one. They are neither trained on nor tested.",
     )
+
+    @model_validator(mode="after")
+    def _there_is_something_to_draw(self):
+        kind = self.seen if self.kind == "zero_shot" else self.kind
+        if self.draw and kind == "full":
+            raise ValueError(
+                f"protocol.draw is {self.draw}, but 'full' trains on every image that the other splits leave, so all draws are "
+                "the same. Set protocol.kind (or protocol.seen) to 'few_shot', or protocol.draw to 0."
+            )
+        return self
 
     @model_validator(mode="after")
     def _unseen_species_fit_the_protocol(self):

@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError, model_validator
 
+from taxaforge.config.audit import Audit
 from taxaforge.config.base import Section
 from taxaforge.config.classification import Classification
 from taxaforge.config.collection import Collection
@@ -40,12 +41,13 @@ class Settings(Section):
     filter: Filter = Filter()
     classification: Classification = Classification()
     evaluation: Evaluation = Evaluation()
+    audit: Audit = Audit()
     tracking: Tracking = Tracking()
     runtime: Runtime = Runtime()
 
     @model_validator(mode="after")
     def _sections_fit_together(self):
-        for arm in self.classification.arms:
+        for arm in self.arms:
             method = arm.partition("+")[2]
             if method and method not in self.guidance.methods:
                 raise ValueError(
@@ -105,6 +107,15 @@ class Settings(Section):
                 f"{len(self.diffusion.channels)} entries. Use fewer channels or a larger size."
             )
         return self
+
+    @property
+    def arms(self) -> list[str]:
+        """`classification.arms` with every `*` spelled out."""
+        methods = self.guidance.methods
+        spelled = (
+            [arm.replace("*", name) for name in methods] if "*" in arm else [arm] for arm in self.classification.arms
+        )
+        return list(dict.fromkeys(arm for arms in spelled for arm in arms))
 
     def _method_fits(self, name: str) -> None:
         """Raises ValueError where the generator or the protocol cannot give a method what it needs."""

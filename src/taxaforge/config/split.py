@@ -10,6 +10,7 @@ from taxaforge.config.base import Section
 class Split(Section):
     """Sizes a species, filled in the order test, validation, training, reserve with whole observation groups.
 
+    Where training takes what is left (protocols `full` and `long_tail`), it comes last.
     Where the last group does not fit, the rest of it is left unused, so that sizes are met exactly.
     """
 

@@ -30,15 +30,16 @@ def summarise(
     """Write ACCURACY.
 
     Args:
-        predictions: [arm, seed, path] triples. train: the .json of the training pack, for the tiers. cfg: alpha.
+        predictions: [arm, classifier, path] triples. train: the .json of the training pack, for the tiers. cfg: alpha.
     """
     records = read_json(classes)
     found = reading.read(predictions, [record["species"] for record in records])
     images = np.bincount(read_json(train)["label"], minlength=len(records))
     rows = []
     for arm in found.arms:
-        seeds = found.seeds(arm)
-        single = {seed: list(one_seed(found, arm, seed, records, images, cfg["alpha"])) for seed in seeds}
+        single = {
+            name: list(one_seed(found, arm, name, records, images, cfg["alpha"])) for name in found.classifiers(arm)
+        }
         for seed, values in [
             *single.items(),
             ("mean", list(mean_of(found, arm, single, records, images, cfg["alpha"]))),
@@ -64,7 +65,8 @@ def one_seed(
     """Values of one classifier. Only shares of one species carry an interval here; a seed alone has no other."""
     true, probability = found.label, found.probability[arm, seed]
     predicted, n = probability.argmax(1), len(found.label)
-    heights = metrics.lca_heights(records)[true, predicted]
+    apart = metrics.lca_heights(records)
+    heights, each = apart[true, predicted], metrics.by_image(true, probability, apart)
     wrong = heights > 0
     overall = {
         "macro_top1": metrics.macro_top1(true, predicted),
@@ -72,9 +74,13 @@ def one_seed(
         "macro_f1": metrics.macro_f1(true, predicted),
         "nll": metrics.nll(true, probability),
         "ece": metrics.ece(true, probability),
+        "brier": metrics.brier(true, probability),
         "lca_height": float(heights.mean()),
         "sibling_errors": float((heights == 1).mean()),
+        "sibling_mass": float(each["sibling_mass"].mean()),
     }
+    if len(records) >= 6:
+        overall["top5"] = metrics.top_k(true, probability, 5)
     yield from (("all", name, value, None, None, n) for name, value in overall.items())
     if wrong.any():
         yield "all", "lca_height_of_mistakes", float(heights[wrong].mean()), None, None, int(wrong.sum())
@@ -100,7 +106,7 @@ def mean_of(
     alpha: float,
 ) -> Iterator[Value]:
     """Means over seeds; macro accuracies and recalls with an interval that counts seeds and test images."""
-    correct = found.correct(arm, list(single))
+    correct = found.correct(arm, found.seeds(arm))
     masks = {f"tier:{name}": mask for name, mask in tiers(found.label, images).items()}
     masks |= {f"species:{records[c]['species']}": found.label == c for c in np.unique(found.label)}
     masks |= {"all": np.ones(len(found.label), bool)}

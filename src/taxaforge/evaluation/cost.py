@@ -12,7 +12,7 @@ from pathlib import Path
 
 from taxaforge import tables
 from taxaforge.evaluation.schema import COST
-from taxaforge.files import read_lines
+from taxaforge.files import read_json, read_lines
 
 
 def tally(
@@ -52,7 +52,11 @@ def belongs(job: Mapping, arm: str, methods: Sequence[str], rules: Sequence[str]
 
 
 def measured(benchmark: str | Path) -> dict[str, float | None]:
-    """Added up over the lines of a benchmark file (one a repetition); "NA" means too short to be sampled."""
+    """Added up over the lines of a benchmark file (one a repetition); "NA" means too short to be sampled.
+
+    Energy stands in `<benchmark>.energy.json` where the machine let the job read it.
+    """
+    energy = Path(benchmark).with_suffix(".energy.json")
     lines = read_lines(benchmark)
     peaks = [line["max_rss"] for line in lines if line["max_rss"] != "NA"]
     return {
@@ -60,10 +64,15 @@ def measured(benchmark: str | Path) -> dict[str, float | None]:
         "cpu_s": float(sum(line["cpu_time"] for line in lines if line["cpu_time"] != "NA")),
         "peak_mib": float(max(peaks)) if peaks else None,
         "device_s": float(sum(line["s"] * float(line.get("resources", {}).get("gpu", 0)) for line in lines)),
+        "energy_wh": read_json(energy)["joules"] / 3600 if energy.is_file() else None,
     }
 
 
 def _sum(level: str, name: str, jobs: Sequence[Mapping]) -> dict:
     peaks = [job["peak_mib"] for job in jobs if job["peak_mib"] is not None]
     sums = {key: round(sum(job[key] for job in jobs), 4) for key in ("wall_s", "cpu_s", "device_s")}
-    return {"level": level, "name": name, "jobs": len(jobs), **sums, "peak_mib": max(peaks, default=None)}
+    energy = [job["energy_wh"] for job in jobs]
+    known = round(sum(energy), 4) if energy and None not in energy else None
+    return {"level": level, "name": name, "jobs": len(jobs), **sums, "peak_mib": max(peaks, default=None)} | {
+        "energy_wh": known
+    }

@@ -43,6 +43,50 @@ def ece(true: np.ndarray, probability: np.ndarray, bins: int = 15) -> float:
     return float(sum(abs(confidence[i].mean() - right[i].mean()) * len(i) for i in parts if len(i)) / len(true))
 
 
+def brier(true: np.ndarray, probability: np.ndarray) -> float:
+    """Mean squared distance of the probabilities from the truth, summed over classes: 0 sure and right, 2 sure and wrong."""
+    return float(_squared_error(true, probability).mean())
+
+
+def top_k(true: np.ndarray, probability: np.ndarray, k: int = 5) -> float:
+    """Share of images whose truth is among the k likeliest classes."""
+    return float((_rank(true, probability) <= k).mean())
+
+
+def by_image(true: np.ndarray, probability: np.ndarray, heights: np.ndarray) -> dict[str, np.ndarray]:
+    """Each secondary metric as one number an image (N,).
+
+    Args:
+        probability: (N, C). heights: (C, C), see `lca_heights`.
+    Returns: "brier", "nll" in nats, "lca_height" of the answer in ranks, "sibling_errors" (named as another species of
+        the genus), "sibling_mass" (probability given to these), and, with 6 classes or more, "top5".
+    """
+    images = np.arange(len(true))
+    height = heights[true, probability.argmax(1)]
+    values = {
+        "brier": _squared_error(true, probability),
+        "nll": -np.log(np.maximum(probability[images, true], 1e-12)),
+        "lca_height": height.astype(np.float64),
+        "sibling_errors": (height == 1).astype(np.float64),
+        "sibling_mass": (probability * (heights == 1)[true]).sum(1),
+    }
+    if probability.shape[1] >= 6:
+        values["top5"] = (_rank(true, probability) <= 5).astype(np.float64)
+    return values
+
+
+def _squared_error(true: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    right = probability[np.arange(len(true)), true]
+    return (probability**2).sum(1) - 2 * right + 1
+
+
+def _rank(true: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """(N,) place of the truth, 1 is first; ties go to the class that comes first, as with argmax."""
+    right = probability[np.arange(len(true)), true][:, None]
+    before = np.arange(probability.shape[1]) < np.asarray(true)[:, None]
+    return 1 + ((probability > right) | ((probability == right) & before)).sum(1)
+
+
 def lca_height(a: Mapping[str, str | None], b: Mapping[str, str | None]) -> int:
     """Ranks from the species up to the lowest common ancestor: 0 same species, 1 genus ... 6 kingdom, 7 none.
 

@@ -16,29 +16,48 @@ from taxaforge.packs import Pack
 class Predictions:
     """N test images, in the order of their identifiers.
 
-    label: (N,) class index. group: (N,). probability: {(arm, seed): (N, C)}.
+    label: (N,) class index. group: (N,). probability: {(arm, name of a classifier): (N, C)}.
+
+    A seed is what is drawn anew as a whole, and what a standard error counts. In one run every repeat "0", "1" ... of
+    an arm is one. Where several runs are joined, their classifiers are called "<run>-<repeat>" and a seed is a run: its
+    repeats share training images and generator, so they are averaged and count once.
     """
 
     label: np.ndarray
     group: np.ndarray
     probability: dict[tuple[str, str], np.ndarray]
 
+    def classifiers(self, arm: str) -> list[str]:
+        """Names of an arm's classifiers, in the order given."""
+        return [name for own, name in self.probability if own == arm]
+
     def seeds(self, arm: str) -> list[str]:
         """Seeds of an arm, in the order given."""
-        return [seed for name, seed in self.probability if name == arm]
+        return list(dict.fromkeys(seed_of_classifier(name) for name in self.classifiers(arm)))
+
+    def repeats(self, arm: str, seed: str) -> list[np.ndarray]:
+        """(N, C) of every classifier of a seed. What is computed of each is then averaged, not the probabilities."""
+        return [self.probability[arm, name] for name in self.classifiers(arm) if seed_of_classifier(name) == seed]
 
     @property
     def arms(self) -> list[str]:
         """Arms, in the order given."""
         return list(dict.fromkeys(arm for arm, _ in self.probability))
 
-    def predicted(self, arm: str, seed: str) -> np.ndarray:
-        """(N,) index of the likeliest class."""
-        return self.probability[arm, seed].argmax(1)
-
     def correct(self, arm: str, seeds: Sequence[str]) -> np.ndarray:
-        """(S, N) 1 where the species is named right."""
-        return np.stack([self.predicted(arm, seed) == self.label for seed in seeds]).astype(np.float64)
+        """(S, N) share of a seed's classifiers that name the species right; 0 or 1 where there is one."""
+        return np.stack(
+            [np.mean([p.argmax(1) == self.label for p in self.repeats(arm, seed)], axis=0) for seed in seeds]
+        )
+
+
+def seed_of_classifier(name: str) -> str:
+    """The seed that a classifier belongs to.
+
+    >>> seed_of_classifier("3"), seed_of_classifier("1-3")
+    ('3', '1')
+    """
+    return name.partition("-")[0]
 
 
 def rows_of(pack: Pack, probability: np.ndarray) -> list[dict]:
@@ -57,7 +76,7 @@ def rows_of(pack: Pack, probability: np.ndarray) -> list[dict]:
 
 
 def read(files: Sequence[tuple[str, int | str, str | Path]], species: Sequence[str]) -> Predictions:
-    """Predictions of [arm, seed, path] triples. Raises TaxaforgeError unless all scored the same images."""
+    """Predictions of [arm, classifier, path] triples. Raises TaxaforgeError unless all scored the same images."""
     index = {name: i for i, name in enumerate(species)}
     first, label, group = None, None, None
     probability: dict[tuple[str, str], np.ndarray] = {}

@@ -1,7 +1,5 @@
 """Score one classifier on the sealed test split. The only module that opens the test pack."""
 
-import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,7 +12,8 @@ from taxaforge.errors import TaxaforgeError
 from taxaforge.evaluation import metrics
 from taxaforge.evaluation.predictions import rows_of
 from taxaforge.evaluation.schema import PREDICTIONS
-from taxaforge.files import read_json, read_lines, sha256_of, write_json
+from taxaforge.evaluation.seal import record_opening
+from taxaforge.files import read_json, sha256_of, write_json
 from taxaforge.packs import Pack
 
 
@@ -34,13 +33,13 @@ def score(
     """Name every test image once; write the predictions (PREDICTIONS) and the metrics.
 
     Args:
-        ledger: JSON lines {"arm", "seed", "model", "test"} (SHA-256 of the files), appended to at each
-            opening that is new; it outlives reruns.
+        ledger: as of `seal.record_opening`.
+        log: receives the metrics, and `openings`: how many classifiers were scored under this name on this test set.
     Raises: TaxaforgeError where model, test pack and class list do not belong together, or where the
         scored ids are not the test ids exactly once.
     """
     species = [record["species"] for record in read_json(classes)]
-    classifier, pack = load(model, device), Pack.load(test)
+    classifier, pack = load(model, device), Pack.load(test, opened_by="score_classifier")
     for what, names in (("The test pack", pack.classes), ("The classifier", classifier.classes)):
         if names != species:
             raise TaxaforgeError(f"{what} was made for another species list than {classes}. Remake it.")
@@ -48,8 +47,14 @@ def score(
         raise TaxaforgeError(
             "The test split holds no images, so nothing can be scored. Lower split.reserve or collect more."
         )
+    openings = 1
     if ledger is not None:
-        record_opening(ledger, {"arm": arm, "seed": str(seed), "model": sha256_of(model), "test": sha256_of(test)})
+        opening = {"arm": arm, "seed": str(seed), "model": sha256_of(model), "test": sha256_of(test)}
+        openings = record_opening(ledger, opening)
+        if openings > 1:
+            print(
+                f"Warning: {arm}, seed {seed}: classifier number {openings} to be scored on this test set; see {ledger}"
+            )
     probability = predict(classifier, pack.pixels)
     predicted = probability.argmax(1)
     rows = rows_of(pack, probability)
@@ -65,7 +70,7 @@ def score(
     }
     tables.write(PREDICTIONS, rows, out_predictions)
     write_json(out_metrics, values)
-    log(None, values)
+    log(None, values | {"openings": openings})
 
 
 def score_repeats(
@@ -90,18 +95,3 @@ def assert_scored_once(scored: list[str], test: list[str]) -> None:
             f"{len(scored)} predictions ({len(set(scored))} distinct) for {len(set(test))} test images ({len(test)} "
             "listed): each must be scored exactly once. Remake results/collection/packs/test.npy."
         )
-
-
-def record_opening(ledger: str | Path, opening: dict[str, str]) -> None:
-    """Append an opening of the test split, unless the same arm, seed, model and test pack are on record."""
-    ledger = Path(ledger)
-    ledger.parent.mkdir(parents=True, exist_ok=True)
-    if ledger.is_file() and opening in read_lines(ledger):
-        return
-    line = (json.dumps(opening, sort_keys=True) + "\n").encode()
-    # One write to a file opened for appending: jobs that score at the same time do not mix their lines.
-    file = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(file, line)
-    finally:
-        os.close(file)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import nctdtr, ndtri, stdtr, stdtrit
+from scipy.special import ndtri, stdtr, stdtrit
 
 
 @dataclass(frozen=True)
@@ -12,6 +12,8 @@ class Estimate:
 
     value: in the units of the data. variance_seeds, variance_groups: the two parts of SE^2, NaN where
     there is one seed, or no class with two groups. seeds, groups: how many; df_groups: groups - classes.
+    variance_both: what stands in both parts, because it differs from seed to seed and from group to group;
+    it shrinks with either. Known for planning only: SE^2 counts it twice, on the safe side.
     """
 
     value: float
@@ -20,6 +22,7 @@ class Estimate:
     seeds: int
     groups: int
     df_groups: int
+    variance_both: float = 0.0
 
     @property
     def se(self) -> float:
@@ -77,10 +80,13 @@ def crossed(d: np.ndarray, label: np.ndarray, group: np.ndarray) -> Estimate:
     _, label = np.unique(np.asarray(label), return_inverse=True)
     _, group = np.unique(np.asarray(group), return_inverse=True)
     count = np.bincount(label)
-    per_seed, per_image = d @ weight, d.mean(0)
-    class_mean = np.bincount(label, per_image) / count
-    totals = np.bincount(group, weight * (per_image - class_mean[label]))
+    per_seed = d @ weight
+    class_mean = np.stack([np.bincount(label, row) for row in d]) / count
+    centred = weight * (d - class_mean[:, label])
+    by_seed = np.stack([np.bincount(group, row) for row in centred])
+    totals = by_seed.mean(0)
     seeds, groups, free = len(d), len(totals), len(totals) - len(count)
+    both = groups / free * ((by_seed - totals) ** 2).sum() / (seeds * (seeds - 1)) if free > 0 and seeds > 1 else 0.0
     return Estimate(
         value=round(float(per_seed.mean()), 12),  # sums that cancel are 0, not 1e-17 of some sign
         variance_seeds=float(per_seed.var(ddof=1) / seeds) if seeds > 1 else np.nan,
@@ -88,6 +94,7 @@ def crossed(d: np.ndarray, label: np.ndarray, group: np.ndarray) -> Estimate:
         seeds=seeds,
         groups=groups,
         df_groups=max(free, 0),
+        variance_both=float(both),
     )
 
 
@@ -142,31 +149,3 @@ def wilson(hits: int, n: int, alpha: float = 0.05) -> tuple[float, float]:
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
-
-
-def power(delta: float, se: float, df: float, alpha: float = 0.05) -> float:
-    """Probability that a two-sided t test finds a true difference of delta."""
-    if se == 0 or delta / se > 30:  # beyond, the noncentral t loses its digits and the answer is 1
-        return 1.0
-    critical = float(stdtrit(df, 1 - alpha / 2))
-    return float(1 - nctdtr(df, delta / se, critical) + nctdtr(df, delta / se, -critical))
-
-
-def seeds_needed(
-    estimate: Estimate, delta: float, alpha: float = 0.05, wanted: float = 0.8, most: int = 200
-) -> int | None:
-    """Paired seeds that find a true difference of delta with the wanted power; None where even `most` do not.
-
-    The seeds' part of the variance shrinks with their number, the test images' part does not.
-
-    >>> seeds_needed(Estimate(0.0, 0.36 / 5, 0.0, 5, 1000, 999), delta=1.0)  # standard deviation 0.6 over seeds
-    6
-    """
-    if not estimate.df or estimate.se == 0:  # nothing varied, so nothing is known of how much it would
-        return None
-    one, groups = estimate.variance_seeds * estimate.seeds, estimate.variance_groups
-    for seeds in range(2, most + 1):
-        planned = Estimate(delta, one / seeds, groups, seeds, estimate.groups, estimate.df_groups)
-        if power(delta, planned.se, planned.df, alpha) >= wanted:
-            return seeds
-    return None

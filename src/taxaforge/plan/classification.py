@@ -1,14 +1,32 @@
 """The compared classifiers, and the judge."""
 
 from taxaforge.config.settings import Settings, dump
-from taxaforge.plan.collection import pack
+from taxaforge.plan.collection import learning_seed, pack
 from taxaforge.plan.node import Node, Wildcards, by_name
 
 
 def classifier_settings(s: Settings) -> tuple[dict, dict[str, str]]:
     """(settings that any classifier is trained with, its user files)."""
     files = {"classification.weights": s.classification.weights} if s.classification.weights else {}
-    return dump(s.classification, "arms", "seeds", "judge", "weights"), files
+    settings = dump(s.classification, "arms", "seeds", "judge", "weights", "mixing", "strong")
+    return settings | strength(s, s.classification.augmentation == "strong"), files
+
+
+def strength(s: Settings, strong: bool) -> dict:
+    """How strong the strong augmentation is, for those that use it."""
+    return {"strong": dump(s.classification.strong)} if strong else {}
+
+
+def mixing(s: Settings, arm: str) -> dict:
+    """What of `classification.mixing` concerns an arm: nothing, unless it mixes or has as many trials as those that do."""
+    own, mixes = s.classification.mixing, bool(methods_of(arm)) and not arm.startswith("synthetic+")
+    if own.policy == "auto":
+        name = "candidates" if mixes else "learning_rate_factors"
+    elif mixes:
+        name = {"add": "ratio", "replace": "probability", "weight": "weight", "pretrain": "share"}[own.policy]
+    else:
+        return {}
+    return {"mixing": {"policy": own.policy, name: getattr(own, name)}}
 
 
 def methods_of(arm: str) -> list[str]:
@@ -17,15 +35,18 @@ def methods_of(arm: str) -> list[str]:
 
 
 def arms_and_seeds(s: Settings) -> list[Wildcards]:
-    return [{"arm": arm, "seed": str(seed)} for arm in s.classification.arms for seed in range(s.classification.seeds)]
+    return [{"arm": arm, "seed": str(seed)} for arm in s.arms for seed in range(s.classification.seeds)]
 
 
 def train_classifier(s: Settings, w: Wildcards) -> Node:
     settings, files = classifier_settings(s)
     budget = None if w["arm"] == "real" else s.guidance.images_per_species
     synthetic = [("gather_images", {"method": method}) for method in methods_of(w["arm"])]
+    settings |= strength(s, w["arm"] == "strong-augmentation") | mixing(s, w["arm"])
     return Node(
-        {**settings, "budget": budget, "run_seed": s.run.seed}, [pack("train"), pack("validation"), *synthetic], files
+        {**settings, "budget": budget, "run_seed": learning_seed(s)},
+        [pack("train"), pack("validation"), *synthetic],
+        files,
     )
 
 

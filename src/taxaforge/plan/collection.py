@@ -2,6 +2,7 @@
 
 from taxaforge.config.settings import Settings, dump
 from taxaforge.plan.node import Job, Node, Wildcards, by_name
+from taxaforge.seeds import seed_of
 
 
 def resolve_taxa(s: Settings, w: Wildcards) -> Node:
@@ -56,7 +57,19 @@ def split_images(s: Settings, w: Wildcards) -> Node:
 
 def protocol(s: Settings) -> dict:
     """Of section `protocol` what its kind reads."""
-    return {name: value for name, value in dump(s.protocol).items() if has_unseen(s) or name in ("kind", "shots")}
+    tail, rest = ("imbalance", "order", "head"), ("kind", "shots", "draw")
+    if has_unseen(s):
+        return dump(s.protocol, *tail)
+    read = {"few_shot": rest, "full": ("kind",), "long_tail": (*rest, *tail)}[s.protocol.kind]
+    return {name: value for name, value in dump(s.protocol).items() if name in read}
+
+
+def learning_seed(s: Settings) -> int:
+    """The seed of everything that learns from the support or draws with it: another one in another draw of the support.
+
+    Runs of several draws stand for independent repetitions only if initialisation, order and noise differ, too.
+    """
+    return seed_of(s.run.seed, "draw", s.protocol.draw) % 2**31 if s.protocol.draw else s.run.seed
 
 
 def has_unseen(s: Settings) -> bool:

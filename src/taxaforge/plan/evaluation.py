@@ -2,7 +2,8 @@
 
 from taxaforge.config.settings import Settings
 from taxaforge.plan import guidance, training
-from taxaforge.plan.classification import methods_of
+from taxaforge.plan.audits import audited
+from taxaforge.plan.classification import arms_and_seeds, methods_of
 from taxaforge.plan.collection import pack
 from taxaforge.plan.guidance import gathered
 from taxaforge.plan.node import Job, Node, Wildcards, by_name
@@ -13,7 +14,7 @@ def score_classifier(s: Settings, w: Wildcards) -> Node:
 
 
 def all_scores(s: Settings) -> list[Job]:
-    return [("score_classifier", {"arm": arm}) for arm in s.classification.arms]
+    return [("score_classifier", {"arm": arm}) for arm in s.arms]
 
 
 def predict_validation(s: Settings, w: Wildcards) -> Node:
@@ -21,45 +22,66 @@ def predict_validation(s: Settings, w: Wildcards) -> Node:
 
 
 def score_zero_shot(s: Settings, w: Wildcards) -> Node:
-    named = [("predict_validation", {"arm": arm}) for arm in s.classification.arms]
+    named = [("predict_validation", {"arm": arm}) for arm in s.arms]
     before = [*all_scores(s), *named, ("split_images", {}), ("resolve_taxa", {}), pack("train")]
     return Node({"alpha": s.evaluation.alpha, "seed": s.run.seed}, before)
 
 
-def measure_images(s: Settings, w: Wildcards) -> Node:
-    settings = {
-        "neighbours": s.evaluation.neighbours,
-        "floor_splits": s.evaluation.floor_splits,
-        "seed": s.run.seed,
-    }
-    real = [pack("train"), pack("reserve"), pack("validation")]
-    return Node(settings, [("train_judge", {}), *gathered(s), *real, ("resolve_taxa", {})])
+def beside(s: Settings) -> dict[str, str]:
+    """What is read of the runs in `evaluation.beside`: setting -> path; a run's training pack, then its predictions."""
+    files = {}
+    for number, folder in enumerate(s.evaluation.beside):
+        setting = f"evaluation.beside[{number}]"
+        files[f"{setting}.train"] = f"{folder}/collection/packs/train.json"
+        for w in arms_and_seeds(s):
+            place = f"{w['arm']}/seed{w['seed']}"
+            files[f"{setting}.{place}"] = f"{folder}/classifiers/{place}/predictions.parquet"
+    return files
 
 
 def summarise_accuracy(s: Settings, w: Wildcards) -> Node:
-    return Node({"alpha": s.evaluation.alpha}, [*all_scores(s), pack("train"), ("resolve_taxa", {})])
+    return Node({"alpha": s.evaluation.alpha}, [*all_scores(s), pack("train"), ("resolve_taxa", {})], beside(s))
 
 
 def compare_arms(s: Settings, w: Wildcards) -> Node:
-    settings = {"alpha": s.evaluation.alpha, "methods": s.guidance.methods}
-    return Node(settings, [*all_scores(s), ("resolve_taxa", {})])
+    settings = {
+        "alpha": s.evaluation.alpha,
+        "resamples": s.evaluation.resamples,
+        "methods": s.guidance.methods,
+    }
+    return Node(settings, [*all_scores(s), pack("train"), ("resolve_taxa", {})], beside(s))
 
 
 def decide_verdict(s: Settings, w: Wildcards) -> Node:
     settings = {
         "alpha": s.evaluation.alpha,
         "delta_points": s.evaluation.delta_points,
+        "delta_tier_points": s.evaluation.delta_tier_points,
         "methods": s.guidance.methods,
-        "arms": s.classification.arms,
+        "arms": s.arms,
     }
-    return Node(settings, [("compare_arms", {}), ("measure_images", {}), *gathered(s)])
+    return Node(settings, [("compare_arms", {}), ("measure_images", {}), *gathered(s), *audited(s)])
 
 
 def tally_cost(s: Settings, w: Wildcards) -> Node:
-    arms = {
-        arm: {"methods": methods_of(arm), "rules": rules_behind(s, methods_of(arm))} for arm in s.classification.arms
+    arms = {arm: {"methods": methods_of(arm), "rules": rules_behind(s, methods_of(arm))} for arm in s.arms}
+    return Node({"arms": arms}, [*all_scores(s), ("measure_images", {}), *audited(s)])
+
+
+def weigh_gains(s: Settings, w: Wildcards) -> Node:
+    settings = {
+        "alpha": s.evaluation.alpha,
+        "delta_points": s.evaluation.delta_points,
+        "delta_tier_points": s.evaluation.delta_tier_points,
+        "methods": s.guidance.methods,
+        "arms": s.arms,
+        "seeds": s.classification.seeds,
+        "runs": 1 + len(s.evaluation.beside),
+        "test": s.split.test,
     }
-    return Node({"arms": arms}, [*all_scores(s), ("measure_images", {})])
+    read = ("compare_arms", "decide_verdict", "summarise_accuracy", "tally_cost")
+    trained = [("train_classifier", {"arm": arm}) for arm in s.arms]
+    return Node(settings, [*((rule, {}) for rule in read), *gathered(s), *trained])
 
 
 def rules_behind(s: Settings, methods: list[str]) -> list[str]:
@@ -78,9 +100,9 @@ RULES = by_name(
     score_classifier,
     predict_validation,
     score_zero_shot,
-    measure_images,
     summarise_accuracy,
     compare_arms,
     decide_verdict,
     tally_cost,
+    weigh_gains,
 )

@@ -2,7 +2,7 @@
 
 from taxaforge.config.settings import Settings, dump
 from taxaforge.plan.classification import classifier_settings
-from taxaforge.plan.collection import pack
+from taxaforge.plan.collection import learning_seed, pack
 from taxaforge.plan.node import Job, Node, Wildcards, by_name
 from taxaforge.plan.training import compresses, last_stage, pipeline
 
@@ -28,13 +28,13 @@ def guide_trained(s: Settings) -> bool:
 
 def train_guide(s: Settings, w: Wildcards) -> Node:
     settings, files = classifier_settings(s)
-    settings = {**settings, "epochs": s.guidance.guide.epochs, "seed": s.run.seed}
+    settings = {**settings, "epochs": s.guidance.guide.epochs, "seed": learning_seed(s)}
     return Node(settings, [pack("train"), pack("validation")], files)
 
 
 def caption_images(s: Settings, w: Wildcards) -> Node:
     own = s.guidance.recipe(w["method"])
-    asked = {"captions": own.captions, "name": w["method"], "seed": s.run.seed}
+    asked = {"captions": own.captions, "name": w["method"], "seed": learning_seed(s)}
     if own.captions == "blip":
         asked |= {name: dump(own)[name] for name in ("captioner", "captioner_revision", "candidates")}
     return Node(asked, [pack("train")])
@@ -50,14 +50,14 @@ def rate_prompts(s: Settings, w: Wildcards) -> Node:
 
 
 def train_discriminator(s: Settings, w: Wildcards) -> Node:
-    settings = {**dump(s.guidance.discriminator), "seed": s.run.seed}
+    settings = {**dump(s.guidance.discriminator), "seed": learning_seed(s)}
     return Node(settings, [pack("train"), pack("validation"), ("train_semantics", {}), ("resolve_taxa", {})])
 
 
 def learn_tokens(s: Settings, w: Wildcards) -> Node:
     own = s.guidance.recipe(w["method"])
     settings = {**dump(own, "learning_steps"), "steps": own.learning_steps}
-    settings |= {"backbone": s.diffusion.backbone, "name": w["method"], "seed": s.run.seed}
+    settings |= {"backbone": s.diffusion.backbone, "name": w["method"], "seed": learning_seed(s)}
     settings |= pipeline(s) if compresses(s) else {}
     before = [last_stage(s), ("encode_texts", {}), ("train_discriminator", {}), ("train_semantics", {})]
     return Node(settings, [*before, pack("train"), ("resolve_taxa", {})])
@@ -80,7 +80,7 @@ def generate_shard(s: Settings, w: Wildcards) -> Node:
         "steps": s.guidance.steps,
         "scheduler": s.guidance.scheduler,
         "shards": s.guidance.shards,
-        "seed": s.run.seed,
+        "seed": learning_seed(s),
         **dump(own),
     }
     aids = {

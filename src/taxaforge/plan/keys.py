@@ -53,7 +53,15 @@ class Plan:
 
     def check_files(self) -> None:
         """Raises MissingUserFile for the first file named in the settings that is not there."""
-        for rule in ("resolve_taxa", "fetch_images", "embed_images", "split_images", "train_judge"):
+        for rule in (
+            "resolve_taxa",
+            "fetch_images",
+            "embed_images",
+            "split_images",
+            "train_judge",
+            "measure_images",
+            "compare_arms",
+        ):
             for setting, path in RULES[rule](self.settings, {}).files.items():
                 self._digest(setting, path)
 

@@ -1,6 +1,7 @@
 """Figures, the page, and what is sent to the tracking server."""
 
 from taxaforge.config.settings import Settings, dump
+from taxaforge.plan.audits import audited
 from taxaforge.plan.collection import has_unseen, pack
 from taxaforge.plan.evaluation import all_scores
 from taxaforge.plan.guidance import gathered
@@ -23,7 +24,9 @@ def write_report(s: Settings, w: Wildcards) -> Node:
     for section, name in (("taxonomy", "offline"), ("collection", "views"), ("collection", "publish")):
         del everything[section][name]  # changes nothing that the page shows
     everything["guidance"]["recipes"] = {name: dump(s.guidance.recipe(name)) for name in s.guidance.methods}
-    return Node({"settings": everything}, [("draw_figures", {}), *draw_figures(s, w).after])
+    return Node(
+        {"settings": everything}, [("draw_figures", {}), ("weigh_gains", {}), *audited(s), *draw_figures(s, w).after]
+    )
 
 
 def ship_records(s: Settings, w: Wildcards) -> Node:

@@ -1,12 +1,12 @@
 """The image-text model, the generator and its contour adapter."""
 
 from taxaforge.config.settings import Settings, dump
-from taxaforge.plan.collection import pack
+from taxaforge.plan.collection import learning_seed, pack
 from taxaforge.plan.node import Job, Node, Wildcards, by_name
 
 
 def train_semantics(s: Settings, w: Wildcards) -> Node:
-    return Node({**dump(s.semantics), "seed": s.run.seed}, [pack("train"), ("resolve_taxa", {})])
+    return Node({**dump(s.semantics), "seed": learning_seed(s)}, [pack("train"), ("resolve_taxa", {})])
 
 
 def stages(s: Settings) -> list[str]:
@@ -55,7 +55,7 @@ def stage_settings(s: Settings) -> dict:
     shared = dump(s.diffusion, "base", "stages", "contour", "channels" if compresses(s) else "pretrained")
     if not compresses(s):
         del shared["revision"]
-    return {**shared, "levels": s.diffusion.used_levels, "size": s.collection.size, "seed": s.run.seed}
+    return {**shared, "levels": s.diffusion.used_levels, "size": s.collection.size, "seed": learning_seed(s)}
 
 
 def train_stage(s: Settings, w: Wildcards) -> Node:

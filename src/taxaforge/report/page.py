@@ -9,8 +9,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from taxaforge import tables
 from taxaforge.collection.schema import REJECTIONS, SPLIT_NAMES, SPLITS
-from taxaforge.evaluation.schema import ACCURACY, COMPARISONS, COST, IMAGES, VERDICT
-from taxaforge.evaluation.verdict import CORE_CONTROLS
+from taxaforge.evaluation.audit_schema import AUDITS, MEMORISATION
+from taxaforge.evaluation.decision import CORE_CONTROLS, FILTER
+from taxaforge.evaluation.schema import (
+    ACCURACY,
+    COMPARISONS,
+    COST,
+    EFFICIENCY,
+    IMAGES,
+    NEXT_RUN,
+    POWER,
+    SECONDARY,
+    VERDICT,
+)
 from taxaforge.files import atomic, read_json
 from taxaforge.report import words
 from taxaforge.report.style import arm_name, duration
@@ -24,6 +35,7 @@ SHOWN_METRICS = {
     "macro_f1": "macro F1",
     "nll": "NLL (nats)",
     "ece": "ECE",
+    "brier": "Brier",
     "lca_height": "mean error (ranks)",
 }
 """Columns of the accuracy table: metric -> heading."""
@@ -39,7 +51,14 @@ def write(
     images: Paths = None,
     accuracy: Paths = None,
     comparisons: Paths = None,
+    secondary: Paths = None,
     cost: Paths = None,
+    efficiency: Paths = None,
+    power: Paths = None,
+    next_run: Paths = None,
+    audits: Paths = None,
+    memorisation: Paths = None,
+    pairs: Paths = None,
     taxa: Paths = None,
     review: Paths = None,
     rejections: Paths = None,
@@ -59,7 +78,13 @@ def write(
         "images": _rows(IMAGES, images),
         "accuracy": _rows(ACCURACY, accuracy),
         "comparisons": _rows(COMPARISONS, comparisons),
+        "secondary": _rows(SECONDARY, secondary),
         "cost": _rows(COST, cost),
+        "efficiency": _rows(EFFICIENCY, efficiency),
+        "power": _rows(POWER, power),
+        "next_run": _rows(NEXT_RUN, next_run),
+        "audits": _rows(AUDITS, audits),
+        "memorisation": _rows(MEMORISATION, memorisation),
         "taxa": _rows(TAXA, taxa),
         "review": _rows(REVIEW, review),
         "rejections": _rows(REJECTIONS, rejections),
@@ -74,9 +99,14 @@ def write(
             title=settings.get("run", {}).get("name", "taxaforge"),
             headline=words.headline(overall) if parts["verdict"] is not None else "This run has no verdict.",
             verdicts=overall,
-            species_verdicts=[row for row in parts["verdict"] or [] if row["scope"] != "all"],
+            tier_verdicts=[row for row in parts["verdict"] or [] if row["scope"].startswith("tier:")],
+            species_verdicts=[row for row in parts["verdict"] or [] if row["scope"].startswith("species:")],
+            prices={row["method"]: row for row in parts["efficiency"] or []},
+            following={row["method"]: row for row in parts["next_run"] or [] if row["cheapest"] or not row["change"]},
+            secondary=words.secondary(parts["secondary"] or []),
             parts=parts,
             figures=_figures(figures),
+            pairs=_embedded(pairs) if _there(pairs) else None,
             ledger=read_json(ledger) if _there(ledger) else None,
             split_counts=_split_counts(parts["splits"] or []),
             split_names=SPLIT_NAMES,
@@ -96,6 +126,7 @@ def write(
             provenance=provenance,
             words=words,
             controls=CORE_CONTROLS,
+            filters=FILTER,
         )
     )
     with atomic(out) as temporary:
@@ -116,6 +147,8 @@ def _environment() -> Environment:
         "counted": lambda n, thing: f"{n:g} {thing}{'' if n == 1 else 's'}",
         "number": lambda value: "–" if value is None else f"{value:.3g}",
         "duration": duration,
+        "span": lambda value: f"-{duration(-value)}" if value < 0 else duration(value),
+        "count": lambda value: "–" if value is None else f"{value:,d}",
         "arm": arm_name,
         "gib": lambda value: "–" if value is None else f"{value / 1024:.2f} GiB",
     }
@@ -138,10 +171,14 @@ def _figures(folder: Paths) -> dict[str, dict]:
     index = read_json(Path(folder, "figures.json"))
     found = {entry["name"]: entry for entry in index["missing"]}
     for entry in index["figures"]:
-        path = Path(folder, entry["file"])
-        encoded = base64.b64encode(path.read_bytes()).decode("ascii")
-        found[entry["name"]] = {**entry, "uri": f"data:{MEDIA[path.suffix]};base64,{encoded}"}
+        found[entry["name"]] = {**entry, "uri": _embedded(Path(folder, entry["file"]))}
     return found
+
+
+def _embedded(path: str | Path) -> str:
+    """A picture as a data URI."""
+    encoded = base64.b64encode(Path(path).read_bytes()).decode("ascii")
+    return f"data:{MEDIA[Path(path).suffix]};base64,{encoded}"
 
 
 def _split_counts(rows: Sequence[Mapping]) -> list[tuple[str, dict[str, int]]]:

@@ -26,7 +26,14 @@ METRICS = {
     "recall": ("recall", "share of real", "higher is better"),
     "density": ("density", "relative to real", "higher is better"),
     "coverage": ("coverage", "share of real", "higher is better"),
+    "cmmd": ("CLIP distance (cmmd)", "1000 × feature units", "lower is better; never alone"),
     "vendi": ("Vendi diversity", "effective images", "near real is best"),
+    "lpips": ("LPIPS diversity", "mean distance in a species", "near real is best"),
+    "layer_diversity": ("layer diversity", "mean distance in a species", "near real is best"),
+    "text_alignment": ("fit to the name", "cosine", "near real is best"),
+    "clip_score": ("CLIP score", "100 × cosine", "near real is best"),
+    "species_top1": ("named by its text", "share of images", "near real is best"),
+    "sibling_margin": ("margin to siblings", "cosine", "near real is best"),
     "nearest_train": ("nearest training image", "cosine similarity", "above real hints at copies"),
 }
 """Image metrics in the order of the figure: heading, unit, how to read."""
@@ -38,7 +45,9 @@ def image_metrics(rows: Sequence[Mapping]) -> Drawing | None:
     """A panel a metric: each method with its interval over the band that real images reach. rows: images.csv."""
     rows = [row for row in rows if row["scope"] == "all" and row["value"] is not None]
     methods = list(dict.fromkeys(row["method"] for row in rows if row["method"] != "real"))
-    shown = [metric for metric in METRICS if any(row["metric"] == metric for row in rows)]
+    models = dict.fromkeys(row["features"] for row in rows)
+    found = {(row["features"], row["metric"]) for row in rows}
+    shown = [(model, metric) for model in models for metric in METRICS if (model, metric) in found]
     if not methods or not shown:
         return None
     columns = min(3, len(shown))
@@ -47,9 +56,9 @@ def image_metrics(rows: Sequence[Mapping]) -> Drawing | None:
     palette = colours(methods)
     for axis in axes[len(shown) :]:
         axis.set_visible(False)
-    for axis, metric in zip(axes, shown, strict=False):
+    for axis, (model, metric) in zip(axes, shown, strict=False):
         title, unit, _ = METRICS[metric]
-        mine = {row["method"]: row for row in rows if row["metric"] == metric}
+        mine = {row["method"]: row for row in rows if (row["features"], row["metric"]) == (model, metric)}
         real = mine.get("real") or next(iter(mine.values()))
         floor = real["value"] if "real" in mine else real["floor"]
         bounds = (real["floor_low"], real["floor_high"])
@@ -61,7 +70,7 @@ def image_metrics(rows: Sequence[Mapping]) -> Drawing | None:
             row = mine.get(method)
             if row is not None:
                 _interval(axis, row["value"], row["low"], row["high"], place, palette[method])
-        axis.set_title(title)
+        axis.set_title(f"{title}{_by(model)}")
         axis.set_xlabel(unit)
         axis.margins(x=0.12)
         axis.locator_params(axis="x", nbins=4)
@@ -70,16 +79,28 @@ def image_metrics(rows: Sequence[Mapping]) -> Drawing | None:
     axes[0].set_yticks(range(len(methods)), methods)
     axes[0].set_ylim(len(methods) - 0.5, -0.5)
     told = [
-        f"{METRICS[row['metric']][0]} of {row['method']} {row['value']:.3g}"
+        f"{METRICS[row['metric']][0]}{_by(row['features'])} of {row['method']} {row['value']:.3g}"
         for row in rows
-        if row["method"] in methods and row["metric"] in shown
+        if row["method"] in methods and row["metric"] in METRICS
     ]
     return Drawing(
         figure,
         f"Image metrics: {'; '.join(told)}.",
         "Point and line: a method and its 95% interval. Dashed line and grey band: the same for real images against "
-        "real ones; a method inside the band cannot be told from real at this number of images.",
+        "real ones; a method inside the band cannot be told from real at this number of images."
+        f"{''.join(_partial(rows, model) for model in models)}",
     )
+
+
+def _by(model: str) -> str:
+    """Which model measured, where it is not the judge."""
+    return "" if model == "judge" else f", {model}"
+
+
+def _partial(rows: Sequence[Mapping], model: str) -> str:
+    """A sentence on the methods of which a model is no independent judge, where there are any."""
+    methods = dict.fromkeys(row["method"] for row in rows if row["features"] == model and not row["independent"])
+    return f" {model} filtered or guided {listed(list(methods))}: no independent judge of them." if methods else ""
 
 
 def accuracy(rows: Sequence[Mapping], arms: Sequence[str]) -> Drawing | None:
@@ -129,7 +150,7 @@ def differences(rows: Sequence[Mapping], delta: float) -> Drawing | None:
     rows = [row for row in rows if row["scope"] == "all"]
     if not rows:
         return None
-    figure, (axis,) = canvas(0.36 * len(rows) + 1.0)
+    figure, (axis,) = canvas((0.36 if len(rows) <= 20 else 0.2) * len(rows) + 1.0)
     palette = colours([row["method"] for row in rows])
     finite = [value for row in rows for value in _ends(row) if abs(value) < UNKNOWN]
     reach = 1.15 * max([delta, *map(abs, finite)])

@@ -30,7 +30,20 @@ METRICS = {
     "recall": "Share of real images that lie where generated images lie. Low: part of the variety is missing.",
     "density": "Like precision, but counts how crowded the surroundings are. Above real: typical images only.",
     "coverage": "Share of real images with a generated image close by. Low: part of the variety is missing.",
+    "cmmd": (
+        "Distance between mean generated and mean real image for an image-text model. Lower is better. Blind to variety: "
+        "read it beside the others, never alone."
+    ),
     "vendi": "Effective number of different images a species. Below real: the images repeat each other.",
+    "lpips": "How far two images of a species are apart as people see it. Below real: the images resemble each other.",
+    "layer_diversity": "The same question asked of a classifier's layers; no LPIPS, its values are its own.",
+    "text_alignment": "Likeness of an image to its species' name for an image-text model. Far above real: caricatures.",
+    "clip_score": "The same times 100, below zero counted as zero: as papers print it.",
+    "species_top1": (
+        "Share of images that fit their own species' name better than any other's. The model cannot say “none of them”: "
+        "an image without any animal may count."
+    ),
+    "sibling_margin": "How much better an image fits its own name than that of its best-fitting relative. Below 0: worse.",
     "nearest_train": "Likeness to the most similar training image. Above real hints that training images were copied.",
 }
 """Image metric -> how to read it."""
@@ -68,6 +81,24 @@ def recognised(rows: Sequence[Mapping]) -> list[str]:
     return sentences
 
 
+SECONDARY = {
+    "brier": "Brier score (lower is better)",
+    "nll": "surprise at the truth in nats (lower is better)",
+    "lca_height": "ranks up to the common ancestor with the answer (lower is better)",
+    "sibling_errors": "share named as another species of the genus (lower is better)",
+    "sibling_mass": "probability given to other species of the genus (lower is better)",
+    "top5": "share with the truth among the first five (higher is better)",
+}
+"""Secondary metric -> in words."""
+
+
+def secondary(rows: Sequence[Mapping]) -> list[dict]:
+    """Each row of secondary.csv with its metric in words, against the control of equal steps where it ran."""
+    controls = {row["control"] for row in rows}
+    fairest = "real-equal-steps" if "real-equal-steps" in controls else "real"
+    return [{**row, "told": SECONDARY[row["metric"]]} for row in rows if row["control"] == fairest]
+
+
 def caveats(
     settings: Mapping, verdicts: Sequence[Mapping], review: Sequence[Mapping], control_names: Mapping[str, str]
 ) -> list[str]:
@@ -86,17 +117,30 @@ def caveats(
             f"Controls that did not run: {'; '.join(words)}. Without them a method cannot be adopted, because a "
             "simpler measure might do as well."
         )
+    beside = dict.fromkeys(name for row in verdicts for name in (row.get("missing_beside") or "").split("; ") if name)
+    if beside:
+        told.append(
+            f"Plain generators that did not run beside the others: {listed([arm_name(name) for name in beside])}. A verdict "
+            "says whether images help, not whether a simpler way of drawing them would help as much."
+        )
     seeds = settings.get("classification", {}).get("seeds")
-    if seeds is not None and seeds < 5:
+    runs = len(settings.get("evaluation", {}).get("beside", [])) + 1
+    if runs == 1 and seeds is not None and seeds < 5:
         told.append(
             f"Only {seeds} seed{'s' * (seeds != 1)} a training set: chance is large, small effects stay hidden."
         )
+    if 1 < runs < 5:
+        told.append(f"Only {runs} draws of the training images: chance is large, small effects stay hidden.")
     for row in verdicts:
         if row["evidence"] != "code" and row["evidence"] in EVIDENCE:
             told.append(f"{row['method']} is tagged “{row['evidence']}”: {EVIDENCE[row['evidence']]}.")
     told.append(
         "The generator was trained once in this run. The intervals hold for classifier seeds and test images; another "
-        "training of the generator, or other training photographs, would move the results further (set run.seed)."
+        "training of the generator, or other training photographs, would move the results further (set protocol.draw, "
+        "and join the runs with evaluation.beside)."
+        if runs == 1
+        else f"Accuracy, differences and verdict count {runs} runs, each with training images and a generator of its own. "
+        "Samples, image metrics and cost are of this run alone."
     )
     told.append("Results for single species are exploratory: the comparison that was fixed before the run is the mean.")
     told.append("Image metrics never decide a verdict: images can look right and still teach a classifier nothing.")
