@@ -34,7 +34,7 @@ rule train_guide:
     input:
         train="results/collection/packs/train.npy",
         validation="results/collection/packs/validation.npy",
-        weights=[PLAN.locate(CFG.classification.weights)] if CFG.classification.weights else [],
+        weights=classifier_weights,
     output:
         model="results/guidance/guide/model.safetensors",
         summary="results/guidance/guide/validation.json",

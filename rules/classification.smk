@@ -7,7 +7,8 @@ rule train_classifier:
         real="results/collection/packs/train.npy",
         validation="results/collection/packs/validation.npy",
         synthetic=synthetic_packs,
-        weights=[PLAN.locate(CFG.classification.weights)] if CFG.classification.weights else [],
+        classes="results/taxonomy/classes.json",
+        weights=classifier_weights,
     output:
         model=repeats("model.safetensors"),
         history=repeats("history.jsonl"),
@@ -36,7 +37,7 @@ rule train_judge:
     """Train the classifier that names generated images, on real images that nothing else sees."""
     input:
         reserve="results/collection/packs/reserve.npy",
-        weights=[PLAN.locate(CFG.classification.weights)] if CFG.classification.weights else [],
+        weights=classifier_weights,
     output:
         model="results/evaluation/judge/model.safetensors",
         summary="results/evaluation/judge/judge.json",

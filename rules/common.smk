@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 from taxaforge.config.settings import dump, load
 from taxaforge.driver import announce, ship_after_error
 from taxaforge.errors import TaxaforgeError
-from taxaforge.plan.classification import arms_and_seeds, methods_of
+from taxaforge.plan.classification import arms_and_seeds, classifier_settings, methods_of
 from taxaforge.plan.collection import has_unseen, resolve_taxa, source_files
 from taxaforge.plan.evaluation import beside
 from taxaforge.plan.guidance import guide_trained, guided_budget, methods_of_kind, prompts_of, reads_images, uses

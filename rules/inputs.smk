@@ -82,6 +82,11 @@ def filter_models(wildcards):
     return files | ({"guide": "results/guidance/guide/model.safetensors"} if CFG.filter.classifier.top_k else {})
 
 
+def classifier_weights(wildcards):
+    """The local weights that classifiers start from, if any."""
+    return [PLAN.locate(path) for path in classifier_settings(CFG)[1].values()]
+
+
 def synthetic_packs(wildcards):
     """The packs of a method's images that an arm takes: those that were kept, or as many drawn blindly."""
     pack = "control" if wildcards.arm.startswith("random-drop+") else "kept"

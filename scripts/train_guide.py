@@ -9,7 +9,8 @@ with job(snakemake) as run:
     train_guide(
         train=files.train,
         validation=files.validation,
-        cfg={**params.cfg, "weights": next(iter(files.weights), "")},
+        cfg={"weights": next(iter(files.weights), ""), **params.cfg},
+        cache=run.features,
         seed=params.cfg["seed"],
         out=out.model,
         out_summary=out.summary,

@@ -8,7 +8,8 @@ with job(snakemake) as run:
     files, out, params = snakemake.input, snakemake.output, snakemake.params
     train_judge(
         reserve=files.reserve,
-        cfg={**params.cfg, "weights": next(iter(files.weights), "")},
+        cfg={"weights": next(iter(files.weights), ""), **params.cfg},
+        cache=run.features,
         seed=params.cfg["seed"],
         out=out.model,
         out_summary=out.summary,

@@ -9,6 +9,7 @@ traceback, which also stands in the log. Nothing in here changes a result.
 """
 
 import fcntl
+import gc
 import json
 import os
 import shutil
@@ -64,6 +65,11 @@ class Run:
                 shutil.rmtree(other)
 
     @property
+    def features(self) -> Path:
+        """Folder of features of frozen models, which jobs share; named by content, so nothing in it grows stale."""
+        return STATE / "features"
+
+    @property
     def commit(self) -> str:
         return os.environ.get("TAXAFORGE_COMMIT", "unknown")
 
@@ -101,6 +107,7 @@ def job(snakemake, record: bool = True) -> Iterator[Run]:
         snakemake: the object that Snakemake gives to a script.
         record: False for the job that ships the records.
     """
+    gc.set_threshold(50_000, 20, 100)  # importing torch makes no garbage; looking for it takes a tenth of that time
     runtime = json.loads(os.environ.get("TAXAFORGE_RUNTIME", "{}"))
     state_dir = STATE / snakemake.rule / "-".join([snakemake.params.key, *map(str, snakemake.wildcards)])
     with ExitStack() as stack:

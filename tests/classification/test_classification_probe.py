@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 
 from taxaforge.classification import arms, data, embeddings, frozen, model, probe, sampling
-from taxaforge.classification.course import plan
+from taxaforge.classification.course import plan, pool_of
 from taxaforge.classification.predict import features, load, predict
 from taxaforge.classification.tuning import Trial
 from taxaforge.errors import TaxaforgeError
@@ -314,3 +314,35 @@ def test_the_curve_has_a_line_a_decay_without_clock_times(packs, settings):
         "trial", "mixing", "rate_factor", "chosen",
     }  # fmt: skip
     assert json.dumps(history)
+
+
+def test_a_loss_weight_of_synthetic_images_is_a_share_of_the_rows(packs, settings):
+    pool = pool_of(arms.parse("real+m"), packs / "train.npy", [packs / "generated.npy"], 0)
+    classifier = model.create("test_resnet", pool.classes, 16)
+    shares = []
+    for trial in (Trial("add", 0.0), Trial("weight", 0.25)):
+        course = plan(arms.parse("real+m"), trial, pool, 10, 8, settings, 0)
+        rows = frozen.learned(classifier, pool, course, settings, 0, packs / "cache")
+        drawn = np.array([1.0, trial.number or 1.0]) * [(course.sequence < 24).sum(), (course.sequence >= 24).sum()]
+        real = embeddings.embedded(classifier, pool.packs[0], range(3), packs / "cache")
+        known = {row.tobytes() for look in real for row in look.astype(np.float64)}
+        own = np.array([row.tobytes() in known for row in rows.x.numpy()])
+        shares.append(rows.share.numpy()[own].sum())
+        assert shares[-1] == pytest.approx(drawn[0] / drawn.sum())
+    assert shares[0] < shares[1]
+
+
+def test_a_prior_is_in_the_training_of_the_adjusted_arm_alone(packs, settings, toy_pack):
+    whole = toy_pack("train", 24)
+    few = np.r_[:24, 24:27]
+    Pack(
+        whole.pixels[few], whole.classes, [whole.identifier[i] for i in few], whole.label[few],
+        [whole.group[i] for i in few], [""] * len(few),
+    ).save(packs / "train.npy")  # fmt: skip
+    settings = settings | {"probe": {"views": 0, "weight_decay": [3.0]}}
+    grey = np.full((1, 16, 16, 3), 90, np.uint8)
+    rare = {
+        arm: predict(load(run(packs, settings, arm, arm)[0]), grey)[0, 1]
+        for arm in ("real-equal-steps", "logit-adjusted")
+    }
+    assert rare["logit-adjusted"] > rare["real-equal-steps"] + 0.1

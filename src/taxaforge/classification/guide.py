@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from taxaforge.classification import train as training
 from taxaforge.classification.predict import load, predict
+from taxaforge.classification.trainers import trainer
 from taxaforge.files import write_json
 from taxaforge.packs import Pack
 from taxaforge.seeds import seed_of
@@ -24,6 +24,7 @@ def train_guide(
     seed: int,
     out: str | Path,
     out_summary: str | Path,
+    cache: str | Path | None = None,
     log: Callable[[int | None, dict[str, float]], None] = lambda step, values: None,
     device: str = "cpu",
     every_s: float = 5.0,
@@ -32,13 +33,14 @@ def train_guide(
 
     Args:
         train, validation: packs (.npy) of real images.
-        cfg: as `training.train` takes it, `epochs` being the guide's own.
+        cfg: as `train.train` takes it, and `training`; `epochs` is the guide's own.
+        cache: folder of features, which jobs may share, for a guide that is a probe.
         out: model.safetensors. out_summary: validation.json with `accuracy` (macro, of the species that have
             validation images; the same images chose the step) and `species`: name -> `images`, and of these `wrong`.
     Raises: TaxaforgeError for an empty pack, or packs of other species.
     """
     with tempfile.TemporaryDirectory() as folder:
-        training.train(
+        trainer(cfg, cache or Path(folder, "features"))(
             real=train,
             validation=validation,
             synthetic=[],

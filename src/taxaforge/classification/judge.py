@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from taxaforge.classification.predict import load, predict
-from taxaforge.classification.train import train
+from taxaforge.classification.trainers import trainer
 from taxaforge.errors import TaxaforgeError
 from taxaforge.files import write_json
 from taxaforge.packs import Pack
@@ -41,6 +41,7 @@ def train_judge(
     seed: int,
     out: str | Path,
     out_summary: str | Path,
+    cache: str | Path | None = None,
     log: Callable[[int | None, dict[str, float]], None] = lambda step, values: None,
     device: str = "cpu",
     every_s: float = 5.0,
@@ -48,7 +49,8 @@ def train_judge(
     """Train on the reserve split and measure the judge on reserve images it never saw.
 
     Args:
-        cfg: as `train` takes it, `epochs` being the judge's own.
+        cfg: as `train.train` takes it, and `training`; `epochs` is the judge's own.
+        cache: folder of features, which jobs may share, for a judge that is a probe.
         out: model.safetensors. out_summary: judge.json with `accuracy` (macro, on held-out real images),
             `images` (count a part) and `held_out` (identifiers).
     Raises: TaxaforgeError where the reserve split is too small for three disjoint parts.
@@ -65,7 +67,7 @@ def train_judge(
         packs = {name: Path(folder) / f"{name}.npy" for name in ("training", "stopping")}
         for name, path in packs.items():
             subset(pack, roles[name]).save(path)
-        train(
+        trainer(cfg, cache or Path(folder, "features"))(
             real=packs["training"],
             validation=packs["stopping"],
             synthetic=[],

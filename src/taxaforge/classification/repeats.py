@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from taxaforge.classification.train import train
+from taxaforge.classification.trainers import trainer
 from taxaforge.files import atomic
 from taxaforge.seeds import seed_of
 
@@ -19,27 +19,32 @@ def train_repeats(
     out: Sequence[str | Path],
     out_history: Sequence[str | Path],
     state_dir: str | Path,
+    cache: str | Path,
+    classes: str | Path | None = None,
     log: Log = lambda step, values: None,
     **what,
 ) -> None:
-    """Train a classifier a seed with `train`; a repeat that is finished is kept for good.
+    """Make a classifier a seed, as `classification.training` says; a repeat that is finished is kept for good.
 
     Args:
         seeds: names of the repeats; with `run_seed` in cfg they pair repeats of one name across arms.
-        cfg: of `train`, and `run_seed`.
+        cfg: of the training, and `training`, `budget`, `run_seed`.
         out, out_history: a path a seed.
         state_dir: keeps finished repeats, so that a killed job goes on with the next one, and a job that is
             asked for more seeds trains only these. It must belong to these very settings and inputs.
+        cache: folder of features of frozen backbones, which jobs share. classes: classes.json, for `zero_shot`.
         log: metrics; the seed is part of a metric's name.
-        what: everything else that `train` takes.
+        what: everything else that `train.train` takes.
     """
+    make = _named_by_sentences(classes) if cfg["training"] == "zero_shot" else trainer(cfg, cache)
     for seed, model, history in zip(seeds, out, out_history, strict=True):
         done = {"model.safetensors": model, "history.jsonl": history}  # written in this order
         home = Path(state_dir) / f"seed{seed}"
         if not all((home / name).is_file() for name in done):
-            train(
+            make(
                 **what,
                 cfg=cfg,
+                budget=cfg["budget"],
                 seed=seed_of(cfg["run_seed"], "classifier", seed),
                 out=home / "model.safetensors",
                 out_history=home / "history.jsonl",
@@ -47,6 +52,14 @@ def train_repeats(
             )
         for name, path in done.items():
             _publish(home / name, path)
+
+
+def _named_by_sentences(classes: str | Path) -> Callable[..., None]:
+    """The image-text model as it is: neither images nor seeds train it."""
+    from taxaforge.classification.prompts import zero_shot
+
+    taken = ("validation", "cfg", "out", "out_history", "log", "device")
+    return lambda **what: zero_shot(classes=classes, **{name: what[name] for name in taken if name in what})
 
 
 def named(log: Log, seed: str) -> Log:

@@ -102,15 +102,53 @@ class Mixing(Section):
         return self
 
 
+class Probe(Section):
+    """`training: probe`: the head alone is trained, on features of the frozen model that are computed once and kept."""
+
+    views: int = Field(
+        4,
+        ge=0,
+        description="Augmented looks at each training image besides the image itself; each costs one pass, once.",
+    )
+    weight_decay: list[float] = Field(
+        [1.0, 0.1, 0.01, 0.001],
+        min_length=1,
+        description="Of the head, on standardised features; all above 0. Validation chooses.",
+    )
+
+    @model_validator(mode="after")
+    def _decays_are_above_zero(self):
+        if min(self.weight_decay) <= 0:
+            raise ValueError(f"weight_decay must be above 0, got {self.weight_decay}")
+        return self
+
+
+HUB = "hub"
+"""`weights` of a model that is to have those that timm publishes."""
+
+
 class Classification(Section):
     """Arms x seeds. An arm is a training set, real images alone or with a method's, and how it is learned."""
 
     model: str = Field(
         "test_resnet",
-        description="Any timm model. `test_resnet` is timm's smallest ResNet (0.4 million weights); `resnet10t` has 5 million "
-        "and takes six times as long at 32 px; a pretrained model wants `weights` and a larger `image_size`.",
+        description="Any timm model by its name, `hf-hub:<owner>/<name>` or `local-dir:<folder>`; or `open_clip:<model>`, the image "
+        "tower of one. `test_resnet` is timm's smallest ResNet (0.4 million weights); `resnet10t` has 5 million and takes six "
+        "times as long at 32 px; a pretrained model wants `weights` and a larger `image_size`.",
     )
-    weights: str = Field("", description="Local .safetensors for the model, in timm layout; empty trains from scratch.")
+    weights: str = Field(
+        "",
+        description="Local .safetensors for the model, in timm layout; `hub` takes those that timm publishes; empty trains "
+        "from scratch.",
+    )
+    training: Literal["full", "probe", "zero_shot"] = Field(
+        "full",
+        description="`full`: all weights. `probe`: the head alone, on features of the frozen model; wants a pretrained model "
+        "and takes seconds. `zero_shot`: an open_clip model names images by sentences, untrained; arm `real` only.",
+    )
+    prompts: Literal["name", "taxonomic", "caption"] = Field(
+        "taxonomic", description="`zero_shot`: what is said of a species. `taxonomic`: all its names, as for BioCLIP."
+    )
     arms: list[str] = Field(
         [
             "real",
@@ -148,6 +186,7 @@ class Classification(Section):
     )
     strong: Strong = Strong()
     mixing: Mixing = Mixing()
+    probe: Probe = Probe()
     judge: Judge = Judge()
 
     @model_validator(mode="after")
@@ -159,4 +198,6 @@ class Classification(Section):
                 raise ValueError(f"arms: {arm!r} is no arm; use {grammar}")
         if len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms must not repeat, got {self.arms}")
+        if self.training == "zero_shot" and self.arms != ["real"]:
+            raise ValueError(f"training 'zero_shot' learns from no images, so arms must be [real], got {self.arms}")
         return self

@@ -1,5 +1,6 @@
 """The compared classifiers, and the judge."""
 
+from taxaforge.config.classification import HUB
 from taxaforge.config.settings import Settings, dump
 from taxaforge.plan.collection import learning_seed, pack
 from taxaforge.plan.node import Node, Wildcards, by_name
@@ -7,9 +8,13 @@ from taxaforge.plan.node import Node, Wildcards, by_name
 
 def classifier_settings(s: Settings) -> tuple[dict, dict[str, str]]:
     """(settings that any classifier is trained with, its user files)."""
-    files = {"classification.weights": s.classification.weights} if s.classification.weights else {}
-    settings = dump(s.classification, "arms", "seeds", "judge", "weights", "mixing", "strong")
-    return settings | strength(s, s.classification.augmentation == "strong"), files
+    own = s.classification
+    local = bool(own.weights) and own.weights != HUB
+    asked = {"probe": own.training != "full", "prompts": own.training == "zero_shot", "weights": own.weights == HUB}
+    unasked = [name for name, needed in asked.items() if not needed]
+    settings = dump(own, "arms", "seeds", "judge", "mixing", "strong", *unasked)
+    files = {"classification.weights": own.weights} if local else {}
+    return settings | strength(s, own.augmentation == "strong"), files
 
 
 def strength(s: Settings, strong: bool) -> dict:
@@ -45,7 +50,7 @@ def train_classifier(s: Settings, w: Wildcards) -> Node:
     settings |= strength(s, w["arm"] == "strong-augmentation") | mixing(s, w["arm"])
     return Node(
         {**settings, "budget": budget, "run_seed": learning_seed(s)},
-        [pack("train"), pack("validation"), *synthetic],
+        [pack("train"), pack("validation"), ("resolve_taxa", {}), *synthetic],
         files,
     )
 
