@@ -34,7 +34,7 @@ rule train_guide:
     input:
         train="results/collection/packs/train.npy",
         validation="results/collection/packs/validation.npy",
-        weights=classifier_weights,
+        weights=weights_of("guidance.guide"),
     output:
         model="results/guidance/guide/model.safetensors",
         summary="results/guidance/guide/validation.json",

@@ -8,7 +8,7 @@ rule train_classifier:
         validation="results/collection/packs/validation.npy",
         synthetic=synthetic_packs,
         classes="results/taxonomy/classes.json",
-        weights=classifier_weights,
+        weights=weights_of(),
     output:
         model=repeats("model.safetensors"),
         history=repeats("history.jsonl"),
@@ -37,7 +37,7 @@ rule train_judge:
     """Train the classifier that names generated images, on real images that nothing else sees."""
     input:
         reserve="results/collection/packs/reserve.npy",
-        weights=classifier_weights,
+        weights=weights_of("classification.judge"),
     output:
         model="results/evaluation/judge/model.safetensors",
         summary="results/evaluation/judge/judge.json",

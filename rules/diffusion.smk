@@ -1,4 +1,7 @@
-"""The generator: frozen text tokens once, then one job a stage, each starting from the one before."""
+"""The generator: frozen text tokens once, then one job a stage, each starting from the one before.
+
+It is what a run waits for longest, so it comes before other jobs that could run (`priority`).
+"""
 
 
 rule encode_texts:
@@ -13,6 +16,7 @@ rule encode_texts:
         "results/logs/encode_texts/job.log",
     benchmark:
         "results/benchmarks/encode_texts/job.jsonl"
+    priority: 10
     conda:
         "../envs/torch.yaml"
     resources:
@@ -68,10 +72,11 @@ rule train_stage:
         "results/logs/train_stage/{stage}.log",
     benchmark:
         "results/benchmarks/train_stage/{stage}.jsonl"
+    priority: 10
     retries: 3
     conda:
         "../envs/torch.yaml"
-    threads: THREADS
+    threads: stage_threads
     resources:
         gpu=GPUS,
         mem_mb=4000,

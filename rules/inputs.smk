@@ -48,6 +48,11 @@ def training_files(wildcards):
     return files
 
 
+def stage_threads(wildcards):
+    """A stage of few steps mostly imports and looks, which takes one core: it leaves the others to other jobs."""
+    return THREADS if settings_of("train_stage")(wildcards)["steps"] > 100 else min(THREADS, CLASSIFIER_THREADS)
+
+
 def previous_stage(wildcards):
     """The stage that this one starts from, if any."""
     before = STAGES[: STAGES.index(wildcards.stage)][-1:]
@@ -82,9 +87,9 @@ def filter_models(wildcards):
     return files | ({"guide": "results/guidance/guide/model.safetensors"} if CFG.filter.classifier.top_k else {})
 
 
-def classifier_weights(wildcards):
-    """The local weights that classifiers start from, if any."""
-    return [PLAN.locate(path) for path in classifier_settings(CFG)[1].values()]
+def weights_of(beside=""):
+    """The local weights that classifiers start from, if any; `beside`: the section of one that is not compared."""
+    return lambda wildcards: [PLAN.locate(path) for path in classifier_settings(CFG, beside)[1].values()]
 
 
 def synthetic_packs(wildcards):

@@ -13,6 +13,7 @@ rule train_semantics:
         "results/logs/train_semantics/job.log",
     benchmark:
         "results/benchmarks/train_semantics/job.jsonl"
+    priority: 10
     conda:
         "../envs/torch.yaml"
     threads: THREADS

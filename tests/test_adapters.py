@@ -176,6 +176,27 @@ def test_a_job_divides_its_work_among_the_devices_it_holds(
         assert run.device == ("cpu" if runtime["device"] == "cpu" else "cuda")
 
 
+def test_a_job_leaves_the_energy_of_the_gpus_it_held_beside_its_benchmark(workdir, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.setenv("TAXAFORGE_RUNTIME", json.dumps({"device": "auto"}))
+    counter = iter((100.0, 130.5, 200.0, 200.0))
+    monkeypatch.setattr("taxaforge.adapter.joules", lambda gpus: next(counter) if gpus == ["4"] else None)
+    fake = FakeSnakemake(rule="train_stage", wildcards={"stage": "genus"})
+    left = workdir / "results/benchmarks/train_stage/genus.energy.json"
+    with job(fake):  # holds none
+        pass
+    assert not left.exists()
+    fake.resources = Namedlist(fromdict={"gpu": 1})
+    with job(fake):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4")
+    assert json.loads(left.read_text()) == {"joules": 30.5}
+    left.unlink()
+    with pytest.raises(SystemExit), job(fake):
+        raise TaxaforgeError("no luck")
+    assert not left.exists()
+
+
 def test_a_job_takes_all_its_gpus_at_once_and_waits_while_too_few_are_free(workdir, monkeypatch):
     waits = []
 

@@ -24,7 +24,9 @@ from pathlib import Path
 from typing import TextIO
 
 from taxaforge import progress
+from taxaforge.energy import joules
 from taxaforge.errors import TaxaforgeError
+from taxaforge.files import write_json
 from taxaforge.tracking.spool import SPOOL, Recorder
 
 STATE = Path("results/state")
@@ -123,7 +125,8 @@ def job(snakemake, record: bool = True) -> Iterator[Run]:
                 os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
             device, held = stack.enter_context(_device(runtime.get("device", "auto"), gpus))
             processes = max(held, 1) if device == "cuda" else runtime.get("processes", 1)
-            yield Run(recorder, device, processes, runtime, state_dir, terminal)
+            with _energy(_visible_gpus() if held else [], _benchmark(snakemake)):
+                yield Run(recorder, device, processes, runtime, state_dir, terminal)
         except TaxaforgeError as error:
             for stream in (sys.stderr, terminal):
                 print(f"{snakemake.rule}: {error}", file=stream, flush=True)
@@ -133,6 +136,16 @@ def job(snakemake, record: bool = True) -> Iterator[Run]:
             traceback.print_exc()  # into the log; the interpreter prints it too, but only after the block
             recorder.fail(f"{type(error).__name__}: {error}")
             raise
+
+
+@contextmanager
+def _energy(gpus: list[str], benchmark: str) -> Iterator[None]:
+    """Leaves the energy of a job that succeeds beside its benchmark, where its GPUs tell it."""
+    before = joules(gpus)
+    yield
+    after = joules(gpus)
+    if before is not None and after is not None:
+        write_json(Path(benchmark).with_suffix(".energy.json"), {"joules": after - before})
 
 
 def _facts(snakemake) -> dict:

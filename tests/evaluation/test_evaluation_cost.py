@@ -68,16 +68,17 @@ def test_what_was_too_short_to_sample_has_no_peak(table):
     assert table["job", "fetch_images"]["peak_mib"] is None and table["job", "fetch_images"]["cpu_s"] == 0
 
 
-def test_energy_is_added_up_only_where_every_job_read_it(tmp_path):
+def test_energy_is_added_up_only_where_every_job_with_a_gpu_read_it(tmp_path):
     jobs = []
-    for number, (method, joules) in enumerate((("a", 7200), ("a", 3600), ("b", None))):
+    read = (("a", 1, 7200), ("a", 1, 3600), ("a", 0, None), ("b", 1, 3600), ("b", 1, None), ("c", 0, None))
+    for number, (method, gpu, joules) in enumerate(read):
         path = tmp_path / f"{number}.jsonl"
-        path.write_text(json.dumps({"s": 1, "cpu_time": 1, "max_rss": 1}) + "\n")
+        path.write_text(json.dumps({"s": 1, "cpu_time": 1, "max_rss": 1, "resources": {"gpu": gpu}}) + "\n")
         if joules is not None:
             path.with_suffix(".energy.json").write_text(json.dumps({"joules": joules}))
         wildcards = {"method": method, "shard": str(number)}
         jobs.append({"rule": "generate_shard", "wildcards": wildcards, "benchmark": path})
-    arms = {f"real+{m}": {"methods": [m], "rules": []} for m in "ab"}
+    arms = {f"real+{m}": {"methods": [m], "rules": []} for m in "abc"}
     tally(jobs=jobs, arms=arms, out=tmp_path / "cost.csv")
     found = {row["name"]: row["energy_wh"] for row in tables.read(COST, tmp_path / "cost.csv") if row["level"] == "arm"}
-    assert found == {"real+a": 3.0, "real+b": None}
+    assert found == {"real+a": 3.0, "real+b": None, "real+c": None}

@@ -8,7 +8,26 @@ from pydantic import Field, model_validator
 from taxaforge.config.base import Section
 
 
-class Judge(Section):
+class Own(Section):
+    """A classifier beside the compared ones: like them, unless it has a model of its own."""
+
+    model: str = Field(
+        "",
+        description="A model of its own, so that it stays what it is whatever is compared; empty: that of the compared "
+        "classifiers, with their weights, size and training.",
+    )
+    weights: str = Field("", description="Of `model`, where it is given, as in section classification.")
+    image_size: int = Field(32, ge=16, description="Of `model`, where it is given.")
+    training: Literal["full", "probe"] = Field("full", description="Of `model`, where it is given.")
+
+    @model_validator(mode="after")
+    def _weights_have_a_model(self):
+        if self.weights and not self.model:
+            raise ValueError(f"weights are {self.weights!r} and model is empty; name the model that they are of")
+        return self
+
+
+class Judge(Own):
     """The classifier that names generated images: trained on the reserve split, used for nothing else."""
 
     epochs: int = Field(20, ge=1, description="Passes over the reserve split.")

@@ -15,6 +15,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from taxaforge.config.base import RANKS, Section
+from taxaforge.config.classification import Own
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Strength = Annotated[float, Field(gt=0, le=1)]
@@ -222,10 +223,10 @@ class Allocation(Section):
     )
 
 
-class Guide(Section):
+class Guide(Own):
     """The classifier that guides `higfa`, filters, and says what is confused: of the training split alone."""
 
-    epochs: int = Field(15, ge=1, description="Passes over the training split; the model is classification.model.")
+    epochs: int = Field(15, ge=1, description="Passes over the training split.")
 
 
 class Discriminator(Section):

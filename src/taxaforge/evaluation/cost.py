@@ -54,7 +54,7 @@ def belongs(job: Mapping, arm: str, methods: Sequence[str], rules: Sequence[str]
 def measured(benchmark: str | Path) -> dict[str, float | None]:
     """Added up over the lines of a benchmark file (one a repetition); "NA" means too short to be sampled.
 
-    Energy stands in `<benchmark>.energy.json` where the machine let the job read it.
+    Energy of the job's GPUs stands in `<benchmark>.energy.json` where their driver tells it.
     """
     energy = Path(benchmark).with_suffix(".energy.json")
     lines = read_lines(benchmark)
@@ -71,7 +71,7 @@ def measured(benchmark: str | Path) -> dict[str, float | None]:
 def _sum(level: str, name: str, jobs: Sequence[Mapping]) -> dict:
     peaks = [job["peak_mib"] for job in jobs if job["peak_mib"] is not None]
     sums = {key: round(sum(job[key] for job in jobs), 4) for key in ("wall_s", "cpu_s", "device_s")}
-    energy = [job["energy_wh"] for job in jobs]
+    energy = [job["energy_wh"] for job in jobs if job["device_s"]]
     known = round(sum(energy), 4) if energy and None not in energy else None
     return {"level": level, "name": name, "jobs": len(jobs), **sums, "peak_mib": max(peaks, default=None)} | {
         "energy_wh": known

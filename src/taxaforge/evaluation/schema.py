@@ -134,7 +134,11 @@ COST = Schema(
         "cpu_s": Column("float64", "seconds; jobs too short to be sampled count 0"),
         "peak_mib": Column("float64", "largest resident memory of one job", nullable=True),
         "device_s": Column("float64", "GPU seconds: wall time x GPUs reserved"),
-        "energy_wh": Column("float64", "added up over jobs; empty: not every job recorded it", nullable=True),
+        "energy_wh": Column(
+            "float64",
+            "of GPUs, added up over the jobs that held some; empty: no job did, or not all could read it",
+            nullable=True,
+        ),
     },
 )
 EFFICIENCY = Schema(

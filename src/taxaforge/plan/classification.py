@@ -6,15 +6,29 @@ from taxaforge.plan.collection import learning_seed, pack
 from taxaforge.plan.node import Node, Wildcards, by_name
 
 
-def classifier_settings(s: Settings) -> tuple[dict, dict[str, str]]:
-    """(settings that any classifier is trained with, its user files)."""
-    own = s.classification
-    local = bool(own.weights) and own.weights != HUB
-    asked = {"probe": own.training != "full", "prompts": own.training == "zero_shot", "weights": own.weights == HUB}
-    unasked = [name for name, needed in asked.items() if not needed]
-    settings = dump(own, "arms", "seeds", "judge", "mixing", "strong", *unasked)
-    files = {"classification.weights": own.weights} if local else {}
-    return settings | strength(s, own.augmentation == "strong"), files
+def classifier_settings(s: Settings, beside: str = "") -> tuple[dict, dict[str, str]]:
+    """(settings that a classifier is trained with, its user files).
+
+    beside: the section of one that is not compared, `classification.judge` or `guidance.guide`.
+    """
+    shared = dump(s.classification, "arms", "seeds", "judge", "mixing", "strong")
+    section = "classification"
+    if beside:
+        own = dump(getattr(getattr(s, beside.split(".")[0]), beside.split(".")[1]))
+        if own["model"]:
+            section = beside
+        else:
+            del own["model"], own["weights"], own["image_size"], own["training"]
+        shared |= own
+    weights = shared.pop("weights")
+    if shared["training"] == "full":
+        del shared["probe"]
+    if beside or shared["training"] != "zero_shot":
+        del shared["prompts"]
+    files = {f"{section}.weights": weights} if weights and weights != HUB else {}
+    if weights == HUB:
+        shared["weights"] = HUB
+    return shared | strength(s, s.classification.augmentation == "strong"), files
 
 
 def strength(s: Settings, strong: bool) -> dict:
@@ -56,8 +70,8 @@ def train_classifier(s: Settings, w: Wildcards) -> Node:
 
 
 def train_judge(s: Settings, w: Wildcards) -> Node:
-    settings, files = classifier_settings(s)
-    return Node({**settings, "epochs": s.classification.judge.epochs, "seed": s.run.seed}, [pack("reserve")], files)
+    settings, files = classifier_settings(s, "classification.judge")
+    return Node({**settings, "seed": s.run.seed}, [pack("reserve")], files)
 
 
 RULES = by_name(train_classifier, train_judge)

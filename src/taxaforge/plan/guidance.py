@@ -27,9 +27,8 @@ def guide_trained(s: Settings) -> bool:
 
 
 def train_guide(s: Settings, w: Wildcards) -> Node:
-    settings, files = classifier_settings(s)
-    settings = {**settings, "epochs": s.guidance.guide.epochs, "seed": learning_seed(s)}
-    return Node(settings, [pack("train"), pack("validation")], files)
+    settings, files = classifier_settings(s, "guidance.guide")
+    return Node({**settings, "seed": learning_seed(s)}, [pack("train"), pack("validation")], files)
 
 
 def caption_images(s: Settings, w: Wildcards) -> Node:

@@ -53,16 +53,9 @@ class Plan:
 
     def check_files(self) -> None:
         """Raises MissingUserFile for the first file named in the settings that is not there."""
-        for rule in (
-            "resolve_taxa",
-            "fetch_images",
-            "embed_images",
-            "split_images",
-            "train_judge",
-            "measure_images",
-            "compare_arms",
-        ):
-            for setting, path in RULES[rule](self.settings, {}).files.items():
+        rules = ("resolve_taxa", "fetch_images", "embed_images", "split_images", "train_judge", "train_guide")
+        for rule in (*rules, "train_classifier", "measure_images", "compare_arms"):
+            for setting, path in RULES[rule](self.settings, {"arm": "real"}).files.items():
                 self._digest(setting, path)
 
     def _digest(self, setting: str, path: str) -> str:
