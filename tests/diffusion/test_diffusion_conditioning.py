@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from taxaforge.diffusion.backbone import load
-from taxaforge.diffusion.conditioning import Conditioning, level_module
+from taxaforge.diffusion.conditioning import Conditioning, level_module, picked
 from taxaforge.diffusion.lineages import strings_of
 from taxaforge.diffusion.texts import idle_levels
 
@@ -101,3 +101,25 @@ def test_all_seven_ranks_make_levels_and_missing_names_are_unknown(classes):
         "kingdom: unknown", "phylum: unknown", "class: unknown", "order: Coleoptera", "family: unknown",
         "genus: unknown", "species: Lucanus cervus",
     ]  # fmt: skip
+
+
+def test_the_gradient_of_shared_rows_is_the_same_every_time_on_several_threads():
+    draw = torch.Generator().manual_seed(0)
+    table, weight = (torch.randn(n, 16, 64, generator=draw) for n in (12, 512))
+    rows = torch.randint(0, 12, (512,), generator=draw)
+
+    def gradient():
+        leaf = table.clone().requires_grad_()
+        found = picked(leaf, rows)
+        assert torch.equal(found, table[rows])
+        (found * weight).sum().backward()
+        return leaf.grad
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        first = gradient()
+        assert torch.allclose(first, torch.zeros_like(table).index_add(0, rows, weight), atol=1e-4)
+        assert all(torch.equal(gradient(), first) for _ in range(20))
+    finally:
+        torch.set_num_threads(threads)

@@ -8,6 +8,7 @@ Source: TaxaDiffusion (arXiv:2506.01923), Sec. 3, and its released code [code]; 
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -23,6 +24,14 @@ def level_module(width: int, heads: int = 8, dropout: float = 0.1) -> nn.Transfo
     """
     layer = nn.TransformerEncoderLayer(width, heads, round(width * 8 / 3), dropout, batch_first=True)
     return nn.TransformerEncoder(layer, num_layers=2, enable_nested_tensor=False)
+
+
+def picked(table: Tensor, rows: Tensor) -> Tensor:
+    """table[rows], whose gradient is the same every time; that of indexing is added up in the order in which threads come.
+
+    table: (S, n, d). rows: (B,) long, repeats and all. Returns (B, n, d).
+    """
+    return F.embedding(rows, table.flatten(1)).unflatten(1, table.shape[1:])
 
 
 class Conditioning(nn.Module):
@@ -61,7 +70,7 @@ class Conditioning(nn.Module):
             said = self.encoders[level](tokens[used])
             if len(self.gates):
                 said = self.gates[level] * said
-            levels.append(said[back[rest]])
+            levels.append(picked(said, back[rest]))
         sums = torch.stack(levels).cumsum(0)
         upto = upto[rest]
         return sums[upto, torch.arange(len(upto), device=upto.device)]

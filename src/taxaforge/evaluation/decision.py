@@ -26,6 +26,10 @@ FILTER = {
 """What is known of a method's filter -> in words."""
 
 
+MANY_SEEDS = 50
+"""More than anybody trains: then it is test images that a run lacks."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """One method against one control, in percentage points of macro accuracy.
@@ -192,6 +196,6 @@ def _measured(c: Comparison) -> str:
 def _remedy(c: Comparison) -> str:
     if c.low <= -100 and c.high >= 100:
         return "it takes at least two seeds, and two observation groups of a species, to tell gain from chance"
-    if c.seeds_needed is None:
+    if c.seeds_needed is None or c.seeds_needed > MANY_SEEDS:
         return "more test photographs are needed, more seeds alone would not settle it"
     return f"about {c.seeds_needed} seeds would settle it"

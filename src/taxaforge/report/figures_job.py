@@ -90,7 +90,7 @@ def draw(
         "accuracy": lambda: result_figures.accuracy(measured, arms),
         "differences": lambda: result_figures.differences(compared, delta),
         "zero_shot": lambda: unseen_seen(_rows(ZERO_SHOT, zero_shot), _rows(ZERO_SHOT_CURVE, zero_shot_curve), arms),
-        "confusion": lambda: result_figures.confusion(_matrices(predictions, species), species, families),
+        "confusion": lambda: result_figures.confusion(_matrices(_of_interest(predictions), species), species, families),
         "species": lambda: result_figures.species_effect(compared, species, _fairest(compared), delta),
         "cost": lambda: result_figures.cost(_rows(COST, cost)),
     }
@@ -124,6 +124,12 @@ def _fairest(compared: Sequence[Mapping]) -> str:
     """The control of the species figure: equal steps where it ran, else the first."""
     controls = list(dict.fromkeys(row["control"] for row in compared))
     return "real-equal-steps" if "real-equal-steps" in controls else next(iter(controls), "")
+
+
+def _of_interest(predictions: Sequence[Sequence]) -> list[Sequence]:
+    """Of many arms those whose confusion is looked at: real images, and real images with each method's."""
+    plain = "real-equal-steps" if any(arm == "real-equal-steps" for arm, *_ in predictions) else "real"
+    return [row for row in predictions if row[0] == plain or row[0].startswith("real+")] or list(predictions)
 
 
 def _matrices(predictions: Sequence[Sequence], species: Sequence[str]) -> dict[str, np.ndarray]:

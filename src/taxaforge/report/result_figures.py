@@ -202,9 +202,9 @@ def confusion(
     """Who is taken for whom. matrices: arm -> (C, C) shares, rows sum to 1; groups: family of each species."""
     if not matrices or not len(species):
         return None
-    columns = min(2, len(matrices))
+    columns = min(3 if len(matrices) > 4 else 2, len(matrices))
     lines, n = -(-len(matrices) // columns), len(species)
-    figure, axes = canvas(3.5 * lines + 0.6, columns, lines, sharex=True, sharey=True)
+    figure, axes = canvas({1: 4.6, 2: 2.4, 3: 1.75}[columns] * lines + 2.0, columns, lines, sharex=True, sharey=True)
     for axis in axes[len(matrices) :]:
         axis.set_visible(False)
     edges = [i for i in range(1, n) if groups[i] != groups[i - 1]]
@@ -227,7 +227,9 @@ def confusion(
         axis.label_outer()
     figure.supxlabel("named as", size=9)
     figure.supylabel("true species", size=9)
-    figure.colorbar(picture, ax=axes, label="share of the true species' test images (%)", shrink=0.6)
+    figure.colorbar(
+        picture, ax=axes, label="share of the true species' test images (%)", location="top", shrink=0.6, aspect=40
+    )
     return Drawing(
         figure,
         "Confusion matrices, mean over seeds. " + " ".join(_worst(a, m, species) for a, m in matrices.items()),

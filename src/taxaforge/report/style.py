@@ -97,8 +97,9 @@ def colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def arm_name(arm: str) -> str:
-    """An arm in words: "real + cfg"."""
-    return arm.replace("+", " + ").replace("-", " ")
+    """An arm in words: "real + cfg"; of a setting also "real + each method"."""
+    kind, plus, method = arm.partition("+")
+    return kind.replace("-", " ") + (f" + {'each method' if method == '*' else method}" if plus else "")
 
 
 def listed(items: Sequence[str], most: int = 8) -> str:
