@@ -50,7 +50,8 @@ def arm(given: Namespace, folder: Path) -> None:
         "probe": {"views": given.views, "weight_decay": [1.0, 0.1, 0.01, 0.001]},
     }  # fmt: skip
     job = {name: str(folder / f"{name}.npy") for name in ("real", "validation")}
-    job |= {"synthetic": [str(folder / "synthetic.npy")], "arm": "real+m", "budget": given.synthetic, "cfg": cfg}
+    job |= {"synthetic": [str(folder / "synthetic.npy")], "arm": "real+m", "cfg": cfg}
+    job["budget"] = dict.fromkeys(Pack.load(folder / "real.npy").classes, given.synthetic)
     (folder / "job.json").write_text(json.dumps({**job, "device": given.device}), "utf-8")
 
 

@@ -119,6 +119,7 @@ def one_run(world: World, number: int, resamples: int = 0) -> dict[str, float]:
     ran = [control_arm(name, method) for name in CORE_CONTROLS for method in methods]
     decided = verdicts(rows, [], methods, ran, CFG, {}, {}, methods if world.twin is None else ())
     overall = [row["verdict"] for row in decided if row["scope"] == "all"]
+    worse = [row for row in decided if row["scope"] == "all" and row["obstacle"] == "harm"]
     tiers = [row["verdict"] for row in decided if row["scope"].startswith("tier:")]
     fixed = [row for row in rows if row["scope"] == "all" and row["control"] != "random-drop"]
     held = [row["low_points"] <= world.truth <= row["high_points"] for row in fixed]
@@ -129,6 +130,7 @@ def one_run(world: World, number: int, resamples: int = 0) -> dict[str, float]:
         "adopt": np.mean([word == "adopt" for word in overall]),
         "any": float("adopt" in overall),
         "shown": float(any(shown)),
+        "worse": float(bool(worse)),
         "against": np.mean([word == "do not use" for word in overall]),
         "tier": float("adopt" in tiers),
         "covered": np.mean(held),
@@ -151,6 +153,7 @@ def rates(world: World, runs: int, workers: int = 1, resamples: int = 0) -> dict
 def worlds() -> list[World]:
     null, one = World("no effect"), World("no effect, one control", controls=("real-equal-steps",), twin=None)
     found = [replace(world, seeds=seeds) for world in (null, one) for seeds in (3, 5, 8)]
+    found.append(World("+1 point, the margin, filter dropped nothing", gain=1, twin=None))
     found += [World("+3 points, filter dropped nothing", gain=3, twin=None, seeds=seeds) for seeds in (3, 5, 8)]
     found += [
         World("+3 points, 1,500 test images", gain=3, twin=None, seeds=8, per_class=125),
@@ -175,14 +178,15 @@ def section(results: dict[World, dict[str, np.ndarray]], command: str, wall: flo
         f"test images of 12 species in groups of one to several, margin {CFG['delta_points']:g} point, margin of a tier "
         f"{CFG['delta_tier_points']:g} points. *Any adopted*: runs that adopt at least one of the four methods, with its 95 % "
         "interval; *shown better*: runs in which at least one method has its corrected interval above 0 against every control, "
-        "whatever its size, tiers and species; *covered*: share of 95 % intervals that hold the true difference, by the formula and by crossed bootstrap.", "",
-        "| truth | seeds | runs | any adopted, % | any shown better, % | methods adopted, % | do not use, % | inconclusive, % | half width, points | covered, % | by bootstrap, % |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "whatever its size, tiers and species; *any called worse*: runs that say of at least one method that it is worse than a "
+        "control; *covered*: share of 95 % intervals that hold the true difference, by the formula and by crossed bootstrap.", "",
+        "| truth | seeds | runs | any adopted, % | any shown better, % | any called worse, % | methods adopted, % | do not use, % | inconclusive, % | half width, points | covered, % | by bootstrap, % |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for world, found in results.items():
         mean = {name: 100 * values.mean() for name, values in found.items()}
         lines.append(
-            f"| {world.name} | {world.seeds} | {len(found['any'])} | {share(found['any'])} | {mean['shown']:.1f} | {mean['adopt']:.1f} | "
+            f"| {world.name} | {world.seeds} | {len(found['any'])} | {share(found['any'])} | {mean['shown']:.1f} | {mean['worse']:.1f} | {mean['adopt']:.1f} | "
             f"{mean['against']:.1f} | {100 - mean['adopt'] - mean['against']:.1f} | {mean['half'] / 100:.1f} | "
             f"{mean['covered']:.1f} | {mean['bootstrap']:.1f} |"
         )
@@ -192,14 +196,14 @@ def section(results: dict[World, dict[str, np.ndarray]], command: str, wall: flo
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--runs", type=int, default=1000, help="of every truth without an effect; a quarter of it with one"
+        "--runs", type=int, default=1000, help="of every truth without an effect worth using; a quarter of it with one"
     )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--resamples", type=int, default=400)
     given = parser.parse_args()
     began, results = time.monotonic(), {}
     for world in worlds():
-        runs = given.runs if not world.gain else max(given.runs // 4, 1)
+        runs = given.runs if abs(world.gain) <= CFG["delta_points"] else max(given.runs // 4, 1)
         results[world] = rates(world, runs, given.workers, given.resamples)
         print(
             f"{world.name}, {world.seeds} seeds: adopted in {share(results[world]['any'])} % of {runs} runs", flush=True

@@ -7,6 +7,7 @@ rule train_classifier:
         real="results/collection/packs/train.npy",
         validation="results/collection/packs/validation.npy",
         synthetic=synthetic_packs,
+        allocation=asked_for,
         classes="results/taxonomy/classes.json",
         weights=weights_of(),
     output:

@@ -8,10 +8,10 @@ from snakemake.exceptions import WorkflowError
 from taxaforge.config.settings import dump, load
 from taxaforge.driver import announce, ship_after_error
 from taxaforge.errors import TaxaforgeError
-from taxaforge.plan.classification import arms_and_seeds, classifier_settings, methods_of
+from taxaforge.plan.classification import arms_and_seeds, classifier_settings, counts_asked, methods_of
 from taxaforge.plan.collection import has_unseen, resolve_taxa, source_files
-from taxaforge.plan.evaluation import beside
-from taxaforge.plan.guidance import guide_trained, guided_budget, methods_of_kind, prompts_of, reads_images, uses
+from taxaforge.plan.evaluation import audits_beside, beside, images_beside
+from taxaforge.plan.guidance import guided_budget, methods_of_kind, prompts_of, reads_images
 from taxaforge.plan.images import feature_weights
 from taxaforge.plan.keys import Plan
 from taxaforge.plan.node import SPLITS, VIEWS

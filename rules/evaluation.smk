@@ -150,6 +150,7 @@ rule decide_verdict:
     """Adopt, inconclusive or do not use: for each method, overall, by tier and by species, with the reason."""
     input:
         unpack(audit_table),
+        unpack(judged_beside),
         comparisons="results/evaluation/comparisons.csv",
         images="results/evaluation/images.csv",
         metadata=collect("results/images/{method}/metadata.parquet", method=METHODS),

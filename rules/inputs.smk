@@ -89,7 +89,13 @@ def filter_models(wildcards):
 
 def weights_of(beside=""):
     """The local weights that classifiers start from, if any; `beside`: the section of one that is not compared."""
-    return lambda wildcards: [PLAN.locate(path) for path in classifier_settings(CFG, beside)[1].values()]
+    files = classifier_settings(CFG, beside)[1]
+    return lambda wildcards: [PLAN.locate(path) for name, path in files.items() if name.endswith(".weights")]
+
+
+def asked_for(wildcards):
+    """How many images of each species methods are asked for, by which all arms but `real` count their steps."""
+    return ["results/images/allocation.json"] if counts_asked(wildcards.arm) else []
 
 
 def synthetic_packs(wildcards):
@@ -144,30 +150,19 @@ def runs_beside(wildcards):
     return {"beside": scores, "supports": ["results/collection/packs/train.json", *packs]} if files else {}
 
 
+def judged_beside(wildcards):
+    """Of the runs in evaluation.beside: what their audits say, where audits are made; tables of images, run after run."""
+    files = {"audits_beside": audits_beside(CFG), "metadata_beside": images_beside(CFG)}
+    return {name: [PLAN.locate(path) for path in paths.values()] for name, paths in files.items() if paths}
+
+
 def cost_jobs(wildcards):
-    """Every job before the report with its benchmark file, for the ledger."""
-    once = ["resolve_taxa", "fetch_images", "curate_images", "split_images", "train_semantics", "encode_texts"]
-    once += ["embed_images"] * bool(CFG.collection.embedding.model)
-    once += ["train_judge", "measure_images"]
-    once += ["audit_leaks", "audit_copies", "conclude_audits"] * CFG.audit.enabled
-    once += ["allocate_images"] * bool(METHODS)
-    once += ["train_contour"] * uses(CFG, "contour")
-    once += ["train_guide"] * guide_trained(CFG)
-    rated, learned = methods_of_kind(CFG, "sgid"), methods_of_kind(CFG, "dig_zsl")
-    once += ["train_discriminator"] * bool(learned)
-    many = [("pack_split", {"split": split}) for split in SPLITS]
-    many += [("encode_latents", {"split": split}) for split in training_splits(CFG) if compresses(CFG)]
-    many += [("train_stage", {"stage": stage}) for stage in STAGES]
-    many += [(rule, {"method": method}) for rule in ("caption_images", "rate_prompts") for method in rated]
-    many += [("learn_tokens", {"method": method}) for method in learned]
-    many += [("generate_shard", {"method": method, "shard": shard}) for method in METHODS for shard in SHARDS]
-    many += [("gather_images", {"method": method}) for method in METHODS]
-    many += [(rule, {"arm": arm}) for rule in ("train_classifier", "score_classifier") for arm in ARMS]
+    """Every job that the ledger waits for, with its benchmark file: others may or may not be done when it is made."""
     return [
         {
             "rule": rule,
             "wildcards": dict(values),
             "benchmark": f"results/benchmarks/{rule}/{'-'.join(values.values()) or 'job'}.jsonl",
         }
-        for rule, values in [*((rule, {}) for rule in once), *many]
+        for rule, values in PLAN.before("tally_cost", {})
     ]

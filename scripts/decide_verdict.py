@@ -6,16 +6,19 @@ with job(snakemake) as run:
     from taxaforge.evaluation.audits import failed, unmade
     from taxaforge.evaluation.verdict import decide
 
-    files, out, params = snakemake.input, snakemake.output, snakemake.params
+    files, out, cfg = snakemake.input, snakemake.output, snakemake.params.cfg
+    methods, beside = cfg["methods"], files.get("metadata_beside", [])
+    audits = (files.get("audits"), methods, files.get("audits_beside", []))
     decide(
         comparisons=files.comparisons,
         images=files.images,
-        methods=params.cfg["methods"],
-        synthetic=dict(zip(params.cfg["methods"], files.metadata, strict=True)),
-        audits=failed(files.get("audits"), params.cfg["methods"]),
-        unmade=unmade(files.get("audits"), params.cfg["methods"]),
-        arms=params.cfg["arms"],
-        cfg=params.cfg,
+        methods=methods,
+        synthetic=dict(zip(methods, files.metadata, strict=True)),
+        synthetic_beside={method: beside[i :: len(methods)] for i, method in enumerate(methods)},
+        audits=failed(*audits),
+        unmade=unmade(*audits),
+        arms=cfg["arms"],
+        cfg=cfg,
         out=out.table,
         log=run.log,
     )

@@ -8,16 +8,14 @@ with job(snakemake) as run:
     files, out, params = snakemake.input, snakemake.output, snakemake.params
     train_repeats(
         seeds=params.seeds,
-        real=files.real,
-        validation=files.validation,
-        synthetic=files.synthetic,
+        **{name: files[name] for name in ("real", "validation", "synthetic", "classes")},
+        allocation=next(iter(files.allocation), None),
         arm=snakemake.wildcards.arm,
         cfg={"weights": next(iter(files.weights), ""), **params.cfg},
         out=out.model,
         out_history=out.history,
         state_dir=run.state_dir,
         cache=run.features,
-        classes=files.classes,
         log=run.log,
         device=run.device,
         every_s=run.every_s,

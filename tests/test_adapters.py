@@ -272,6 +272,15 @@ def test_an_adapter_calls_its_function_with_arguments_it_takes(path, workdir, mo
     assert len(calls) == 1
 
 
+def test_the_verdict_gets_the_images_of_every_run_by_their_method(workdir, monkeypatch):
+    got, cfg = {}, plain(RULES["decide_verdict"](load({}), {}).settings)
+    monkeypatch.setattr("taxaforge.evaluation.verdict.decide", lambda **given: got.update(given))
+    fake = fake_job("decide_verdict", cfg)
+    runpy.run_path(str(ROOT / "scripts/decide_verdict.py"), init_globals={"snakemake": fake})
+    for method in cfg["methods"]:
+        assert got["synthetic_beside"][method] == [f"a-{method}.x", f"b-{method}.x"]
+
+
 def declared(rule: str, directive: str) -> list[str]:
     """Names under a directive of a rule, from the text of the rules."""
     text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
@@ -306,6 +315,7 @@ def fake_job(rule: str, cfg: dict) -> FakeSnakemake:
         del one["metadata"]
         many["metadata"] = [f"{method}.x" for method in cfg["methods"]]
         many["histories"] = [f"{arm}.x" for arm in cfg["arms"]]
+        many["metadata_beside"] = [f"{run}-{method}.x" for run in "ab" for method in cfg["methods"]]
     if rule == "write_report":
         keep = [
             "figures",

@@ -37,7 +37,7 @@ def test_under_the_null_hardly_any_run_adopts_and_the_intervals_hold():
     from verdict import rates
 
     found = rates(small("null", controls=("real-equal-steps",), twin=None), 250)
-    for what in ("any", "shown"):
+    for what in ("any", "shown", "worse"):
         low, high = wilson(int(found[what].sum()), 250)
         assert low <= 0.05 and high <= 0.10, what
     assert 0.93 <= found["covered"].mean() <= 0.99  # conservative: noise of single answers stands in both parts of SE^2

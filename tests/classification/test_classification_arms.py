@@ -43,9 +43,10 @@ def test_the_settings_know_the_same_arms():
     assert [arms.parse(arm).name for arm in settings.Classification(arms=every).arms] == every
 
 
-def test_every_arm_but_real_makes_the_same_number_of_steps():
+@pytest.mark.parametrize("dealt", [dict.fromkeys("abcd", 25), {"a": 100, "b": 0, "c": 0, "d": 0}])
+def test_every_arm_but_real_makes_as_many_steps_as_images_were_asked_for(dealt):
     counts = {
-        name: arms.steps(arms.parse(name), 100, 4, None if name == "real" else 25, epochs=3, batch_size=32)
+        name: arms.steps(arms.parse(name), 100, None if name == "real" else dealt, epochs=3, batch_size=32)
         for name in (*arms.ALONE, "real+b", *(f"{kind}+a" for kind in arms.PACKS))
     }
     assert counts.pop("real") == 3 * 4
@@ -53,8 +54,8 @@ def test_every_arm_but_real_makes_the_same_number_of_steps():
 
 
 def test_an_equal_steps_arm_without_a_budget_is_an_error():
-    with pytest.raises(TaxaforgeError, match="images_per_species"):
-        arms.steps(arms.parse("real-equal-steps"), 100, 4, None, 3, 32)
+    with pytest.raises(TaxaforgeError, match=r"allocation\.json"):
+        arms.steps(arms.parse("real-equal-steps"), 100, None, 3, 32)
 
 
 def test_a_pass_over_the_pool_shows_every_image_once():

@@ -21,7 +21,7 @@ POLICIES = [
     {"policy": "add", "ratio": 0.5}, {"policy": "replace", "probability": 0.4}, {"policy": "weight", "weight": 0.3},
     {"policy": "pretrain", "share": 0.5},
 ]  # fmt: skip
-BUDGET = 10
+BUDGET = {"Aa bb": 10, "Cc dd": 10}
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
 """Features of a frozen backbone: what they are, and when the kept ones are used."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from taxaforge import locks
 from taxaforge.classification import embeddings, looks, model
 from taxaforge.classification.predict import features
 from taxaforge.errors import TaxaforgeError
@@ -59,6 +62,7 @@ def test_a_look_is_computed_once_and_one_look_more_computes_that_look_alone(clas
         pytest.param({"mean": (0.4, 0.5, 0.5)}, [0, 1], id="another normalisation"),
         pytest.param({"identifier": True}, [1], id="another identifier draws another augmentation"),
         pytest.param({"strength": STRENGTH}, [1], id="another strength"),
+        pytest.param({"arguments": {"drop": (0.1,)}}, [0, 1], id="another argument of the constructor"),
         pytest.param({"label": True}, [], id="labels are no part of a feature"),
     ],
 )
@@ -75,7 +79,7 @@ def test_features_of_anything_else_are_computed_anew(classifier, toy_pack, tmp_p
     if change.get("label"):
         pack = replace(pack, label=pack.label[::-1].copy())
     other = model.create("test_resnet", ["Aa bb", "Cc dd"], change.get("size", 16), seed=change.get("seed", 1))
-    other = replace(other, mean=change.get("mean", other.mean))
+    other = replace(other, mean=change.get("mean", other.mean), arguments=change.get("arguments", {}))
     embeddings.embedded(other, pack, [0, 1], tmp_path, strength=change.get("strength"))
     assert counted == computed
 
@@ -130,6 +134,48 @@ def test_random_operations_change_a_look(classifier, toy_pack):
     pack = toy_pack("a")
     plain, strong = (looks.looked(classifier, pack, range(24), 1, strength) for strength in (None, STRENGTH))
     assert (plain != strong).flatten(1).any(1).float().mean() > 0.5  # each operation is done with probability 1/2
+
+
+def test_features_of_a_model_with_arguments_are_kept_too(classifier, toy_pack, tmp_path, counted, capsys):
+    published = replace(classifier, arguments={"sizes": (1, 2)})  # a tuple, which JSON gives back as a list
+    for _ in range(2):
+        embeddings.embedded(published, toy_pack("a"), [0], tmp_path)
+    assert counted == [0] and "damaged" not in capsys.readouterr().err
+
+
+def test_what_several_jobs_want_at_once_is_computed_by_one(classifier, toy_pack, tmp_path, monkeypatch):
+    """Threads stand for jobs: a lock belongs to the file as each of them opened it."""
+    pack, calls, compute = toy_pack("a"), [], embeddings.compute
+
+    def slow(*given):
+        calls.append(given)
+        time.sleep(0.3)
+        compute(*given)
+
+    monkeypatch.setattr(embeddings, "compute", slow)
+    with ThreadPoolExecutor(3) as jobs:
+        asked = [jobs.submit(embeddings.embedded, classifier, pack, [0], tmp_path) for _ in range(3)]
+    one, *others = (job.result()[0] for job in asked)
+    assert len(calls) == 1 and all(np.array_equal(one, other) for other in others)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".npy"]
+
+
+def test_kept_features_are_read_where_nothing_can_be_written(classifier, toy_pack, tmp_path, monkeypatch, counted):
+    def refuses(*given):
+        raise OSError(30, "Read-only file system")
+
+    first = embeddings.embedded(classifier, toy_pack("a"), [0], tmp_path)[0]
+    monkeypatch.setattr(locks.os, "open", refuses)
+    assert np.array_equal(embeddings.embedded(classifier, toy_pack("a"), [0], tmp_path)[0], first) and counted == [0]
+
+
+def test_where_the_disk_knows_no_locks_features_are_computed_all_the_same(classifier, toy_pack, tmp_path, monkeypatch):
+    def refuses(*given):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", refuses)
+    embeddings.embedded(classifier, toy_pack("a"), [0], tmp_path)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".npy"]
 
 
 def test_features_that_are_not_finite_are_refused_and_leave_no_file(classifier, toy_pack, tmp_path):

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from taxaforge.classification import clip, frozen, model, prompts
 from taxaforge.classification.predict import features, load, predict
+from taxaforge.classification.train import train
 from taxaforge.errors import TaxaforgeError
 from taxaforge.files import read_lines, write_json
 from taxaforge.packs import Pack
@@ -147,6 +148,16 @@ def test_a_probe_of_an_image_tower_is_a_classifier_like_any_other(tmp_path, name
     saved = load_file(out["out"])
     assert all(torch.equal(saved[key], tower[key]) for key in saved if key.startswith("visual."))
     assert (predict(load(out["out"]), pixels[24:].astype("u1")).argmax(1) == np.arange(24, 40) % 2).mean() > 0.9
+
+
+def test_the_whole_image_tower_is_trained_where_all_is_to_be_trained(tmp_path, name, cfg):
+    pixels = np.random.default_rng(1).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
+    real, validation = (pack(tmp_path / f"{part}.npy", pixels) for part in ("r", "v"))
+    asked = {"real": real, "validation": validation, "synthetic": [], "arm": "real", "budget": None, "seed": 0}
+    train(**asked, cfg=cfg | {"model": name}, out=tmp_path / "t.safetensors", out_history=tmp_path / "t.jsonl")
+    tower, saved = load_file(tmp_path / "tiny" / clip.WEIGHTS), load_file(tmp_path / "t.safetensors")
+    matrices = [key for key in saved if key.startswith("visual.") and saved[key].ndim > 1]
+    assert len(matrices) > 5 and not any(torch.equal(saved[key], tower[key]) for key in matrices)
 
 
 def test_a_head_belongs_to_its_seed_and_the_global_state_is_left_alone(name):

@@ -168,7 +168,7 @@ def run(packs, settings, arm="real", name="a", seed=0, **more):
         "real": packs / "train.npy",
         "validation": packs / "validation.npy",
         "synthetic": [packs / "generated.npy"] if "+" in arm else [],
-        "budget": None if arm == "real" else 8,
+        "budget": None if arm == "real" else {"Aa bb": 8, "Cc dd": 8},
         "cache": packs / "cache",
     }
     out = {"out": packs / f"{name}.safetensors", "out_history": packs / f"{name}.jsonl"}
@@ -227,8 +227,8 @@ def test_an_arm_is_learned_in_proportion_to_its_draws(packs, settings, monkeypat
     path, history = run(packs, settings, "balanced")
     pool = data.Pool([Pack.load(packs / "train.npy")])
     what = arms.parse("balanced")
-    steps = arms.steps(what, 24, 2, 8, 4, 8)
-    draws = plan(what, Trial(), pool, steps, 8, settings, 0).sequence.ravel()
+    steps = arms.steps(what, 24, {"Aa bb": 8, "Cc dd": 8}, 4, 8)
+    draws = plan(what, Trial(), pool, steps, None, settings, 0).sequence.ravel()
     assert history[0]["images"] == len(draws)
     classifier = load(path)
     x = features(classifier, pool.pixels(draws))
@@ -259,10 +259,10 @@ def test_synthetic_alone_never_looks_at_real_training_images(packs, settings, mo
 
 def test_shuffled_labels_teach_nothing_that_holds(packs, settings, toy_pack):
     toy_pack("generated", 60).save(packs / "generated.npy")
-    sound, _ = run(packs, settings, "synthetic+m", "a", budget=60)
+    sound, _ = run(packs, settings, "synthetic+m", "a", budget={"Aa bb": 60, "Cc dd": 60})
     monkey = sampling.shuffled(Pack.load(packs / "generated.npy"), 5)
     monkey.save(packs / "generated.npy")
-    shuffled, _ = run(packs, settings, "synthetic+m", "b", budget=60)
+    shuffled, _ = run(packs, settings, "synthetic+m", "b", budget={"Aa bb": 60, "Cc dd": 60})
     fresh = toy_pack("fresh", 30)
     right = [(predict(load(path), fresh.pixels).argmax(1) == fresh.label).mean() for path in (sound, shuffled)]
     assert right[0] > 0.95 > 0.85 > right[1]
@@ -321,7 +321,7 @@ def test_a_loss_weight_of_synthetic_images_is_a_share_of_the_rows(packs, setting
     classifier = model.create("test_resnet", pool.classes, 16)
     shares = []
     for trial in (Trial("add", 0.0), Trial("weight", 0.25)):
-        course = plan(arms.parse("real+m"), trial, pool, 10, 8, settings, 0)
+        course = plan(arms.parse("real+m"), trial, pool, 10, None, settings, 0)
         rows = frozen.learned(classifier, pool, course, settings, 0, packs / "cache")
         drawn = np.array([1.0, trial.number or 1.0]) * [(course.sequence < 24).sum(), (course.sequence >= 24).sum()]
         real = embeddings.embedded(classifier, pool.packs[0], range(3), packs / "cache")

@@ -6,7 +6,7 @@ from safetensors import safe_open
 from taxaforge.classification import prompts, repeats
 from taxaforge.classification.predict import load
 from taxaforge.classification.train import train
-from taxaforge.files import read_lines
+from taxaforge.files import read_lines, write_json
 from taxaforge.seeds import seed_of
 
 
@@ -35,7 +35,7 @@ def what(toy_pack, cfg, tmp_path):
         **packs,
         "synthetic": [],
         "arm": "real",
-        "cfg": cfg | {"epochs": 1, "run_seed": 7, "budget": None, "training": "full"},
+        "cfg": cfg | {"epochs": 1, "run_seed": 7, "training": "full"},
     }
 
 
@@ -46,6 +46,12 @@ def test_a_repeat_is_the_classifier_that_its_seed_gives_alone(what, tmp_path):
     assert (tmp_path / "seed1/model.safetensors").read_bytes() == alone.read_bytes()
     assert (tmp_path / "seed0/model.safetensors").read_bytes() != alone.read_bytes()
     assert read_lines(tmp_path / "seed1/history.jsonl") == read_lines(tmp_path / "alone.jsonl")
+
+
+def test_the_images_asked_for_are_those_that_were_dealt_out_and_decide_the_steps(what, tmp_path):
+    write_json(tmp_path / "allocation.json", {"Aa bb": 30, "Cc dd": 2})
+    ask(what | {"arm": "real-duplicated", "allocation": tmp_path / "allocation.json"}, tmp_path, ["0"])
+    assert read_lines(tmp_path / "seed0/history.jsonl")[-1]["step"] == (24 + 32) // 8
 
 
 def test_more_seeds_train_the_missing_ones_alone(what, tmp_path, monkeypatch):

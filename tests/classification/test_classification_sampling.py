@@ -27,7 +27,7 @@ def test_balanced_draws_show_every_species_once_a_round():
 
 def test_repeats_are_as_many_a_species_as_synthetic_images_would_be():
     budget, length = 5, 4 * (12 + 5 * 3)
-    draws = sampling.duplicated(REAL, budget, length, seed=0)
+    draws = sampling.duplicated(REAL, np.full(4, budget), length, seed=0)
     for i in range(0, length, 27):  # each pass: all real images, and five more of each species
         assert per_species(REAL, draws[i : i + 27]) == {0: 13, 1: 8, 3: 6}
     assert {Counter(draws.tolist())[i] for i in range(8)} == {6, 7}  # 4 + 20 / 8 repeats: all of them, in turn
@@ -36,8 +36,17 @@ def test_repeats_are_as_many_a_species_as_synthetic_images_would_be():
     assert np.array_equal(draws[unrepeated], like_synthetic[unrepeated])  # same real image at the same place
 
 
+def test_repeats_follow_a_budget_that_differs_by_species():
+    budget, length = np.array([2, 9, 7, 0]), 5 * (12 + 11)  # the seven of the species without real images are nobody's
+    draws = sampling.duplicated(REAL, budget, length, seed=0)
+    for i in range(0, length, 23):
+        assert per_species(REAL, draws[i : i + 23]) == {0: 10, 1: 12, 3: 1}
+    like_synthetic = data.order(12, 11, length, seed=0)
+    assert np.array_equal(draws[like_synthetic < 12], like_synthetic[like_synthetic < 12])
+
+
 def test_without_a_budget_nothing_is_repeated():
-    assert np.array_equal(sampling.duplicated(REAL, 0, 20, seed=1), data.order(12, 0, 20, seed=1))
+    assert np.array_equal(sampling.duplicated(REAL, np.zeros(4, int), 20, seed=1), data.order(12, 0, 20, seed=1))
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
@@ -92,7 +101,7 @@ def test_a_ratio_limits_synthetic_images_of_a_pass_and_all_of_them_come_round():
     "draw",
     [
         lambda seed: sampling.balanced(REAL, 60, seed),
-        lambda seed: sampling.duplicated(REAL, 4, 60, seed),
+        lambda seed: sampling.duplicated(REAL, np.full(4, 4), 60, seed),
         lambda seed: sampling.replaced(REAL, SYNTHETIC, 0.5, 60, seed)[0],
         lambda seed: sampling.pretrained(12, 9, 30, 60, seed),
         lambda seed: sampling.only_synthetic(12, 9, 60, seed),

@@ -104,7 +104,7 @@ def run(toy_pack, cfg, tmp_path):
     def train(generated: Pack, name: str):
         generated.save(tmp_path / f"{name}-pack.npy")
         module.train(
-            real=tmp_path / "train.npy", validation=tmp_path / "validation.npy", budget=10, cfg=cfg | {"epochs": 1},
+            real=tmp_path / "train.npy", validation=tmp_path / "validation.npy", budget={"Aa bb": 10, "Cc dd": 10}, cfg=cfg | {"epochs": 1},
             synthetic=[tmp_path / f"{name}-pack.npy"], arm="real+m", seed=0, out=tmp_path / f"{name}.safetensors",
             out_history=tmp_path / f"{name}.jsonl",
         )  # fmt: skip

@@ -86,6 +86,12 @@ def test_timms_own_weights_come_by_name_and_tag(published, hub):
     assert hub == [("timm/test_resnet.r160_in1k", "model.safetensors", None)]
 
 
+@pytest.mark.parametrize("weights", ["", "hub"])
+def test_a_tag_that_timm_does_not_have_is_named_with_where_to_look(weights):
+    with pytest.raises(NoBackbone, match=r"'test_resnet\.nobody' has a tag.*list_pretrained\('test_resnet\*'\)"):
+        model.create("test_resnet.nobody", ["a", "b"], 32, weights)
+
+
 def test_without_network_and_cache_the_remedy_is_named(published, hub):
     (published / "model.safetensors").unlink()
     for name, weights in (("test_resnet.r160_in1k", "hub"), ("hf-hub:owner/moths", "")):

@@ -30,7 +30,7 @@ def run(packs, cfg, arm="real", name="a", seed=0, log=lambda step, values: None)
         validation=packs / "validation.npy",
         synthetic=[packs / "generated.npy"] if "+" in arm else [],
         arm=arm,
-        budget=None if arm == "real" else 10,
+        budget=None if arm == "real" else {"Aa bb": 4, "Cc dd": 16},
         cfg=cfg,
         seed=seed,
         out=packs / f"{name}.safetensors",

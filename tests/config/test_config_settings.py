@@ -112,6 +112,20 @@ def test_every_setting_says_what_it_does():
     ),
     pytest.param({"guidance": {"allocation": {"least": 99}}}, ["allocation.least (99)"], id="more than there are"),
     pytest.param(
+        {
+            "protocol": {"kind": "zero_shot"}, "guidance": {"methods": ["cfg"]},
+            "classification": {"arms": ["real+cfg"], "mixing": {"policy": "replace"}},
+        },
+        ["mixing.policy 'replace'", "would never be shown", "Choose another policy"], id="unseen species replace nothing",
+    ),
+    pytest.param(
+        {
+            "protocol": {"kind": "zero_shot"}, "guidance": {"methods": ["cfg"]},
+            "classification": {"arms": ["real+cfg"], "mixing": {"policy": "auto"}},
+        },
+        ["mixing.candidates: replace:0.3", "learning_rate_factors"], id="nor where validation is to choose",
+    ),
+    pytest.param(
         {"protocol": {"kind": "zero_shot"}, "classification": {"arms": ["real"]}},
         ["'higfa' (higfa) starts from real images", "zero_shot"],
         id="unseen species have no images",

@@ -26,10 +26,11 @@ def pictures(n, seed, size=24):
     return np.moveaxis(values, 1, 3).clip(0, 255).astype(np.uint8)
 
 
-def pack(pixels, prefix, groups=None):
+def pack(pixels, prefix, groups=None, labels=None):
     n = len(pixels)
     names = [f"{prefix}{i:03d}" for i in range(n)]
-    return Pack(pixels, SPECIES, names, np.arange(n) % 3, groups or names, [""] * n)
+    labels = np.arange(n) % 3 if labels is None else np.full(n, labels)
+    return Pack(pixels, SPECIES, names, labels, groups or names, [""] * n)
 
 
 def record(identifier, method, source=None):
@@ -46,9 +47,9 @@ def run(tmp_path):
     pack(pictures(45, 2), "v").save(tmp_path / "validation.npy")
     pack(pictures(60, 3), "r").save(tmp_path / "reserve.npy")
 
-    def audit(methods, held_out=("validation", "reserve"), folder="out"):
+    def audit(methods, held_out=("validation", "reserve"), folder="out", labels=None):
         for method, (pixels, sources) in methods.items():
-            images = pack(pixels, f"{method}-")
+            images = pack(pixels, f"{method}-", labels=labels)
             images.save(tmp_path / f"{method}.npy")
             rows = [
                 record(n, method, s) for n, s in zip(images.identifier, sources or [None] * len(pixels), strict=True)
@@ -106,6 +107,22 @@ def test_a_copy_of_its_sources_own_occasion_is_no_copy_of_another_image(run):
     other = [next(j for j in range(60) if j != i and group[j] == group[i]) for i in range(30)]
     rows, _ = run({"burst": (run.train.pixels[:30], [names[j] for j in other])})
     assert whole(rows)["burst"]["outcome"] == "passed"
+
+
+def test_copies_are_seen_in_images_of_a_species_that_nothing_was_learned_of(run):
+    train = run.train.pixels
+    seen = np.arange(60)[np.arange(60) % 3 < 2]
+    Pack(train[seen], SPECIES, [f"t{i:03d}" for i in seen], seen % 3, [f"g{i}" for i in seen], [""] * 40).save(
+        run.folder / "train.npy"
+    )
+    copied = altered(train[seen[:6]], [f"t{i:03d}" for i in seen[:6]], 5)
+    rows, copies = run({"copier": (np.concatenate([copied, pictures(24, 7)]), None)}, labels=2)
+    found = {row["scope"]: row for row in rows}
+    for scope in ("all", SPECIES[2]):
+        assert found[scope]["outcome"] == "failed" and found[scope]["replicas"] >= 5, scope
+    assert found[SPECIES[2]]["references"] == 0 and copies["copier-001"]["nearest"] == "t001"
+    honest, _ = run({"honest": (pictures(30, 8), None)}, labels=2)
+    assert whole(honest)["honest"]["outcome"] == "passed" and whole(honest)["honest"]["assessed"] == 30
 
 
 def test_without_held_out_images_the_audit_fails(run):

@@ -59,7 +59,7 @@ def test_energy_is_priced_where_it_was_read():
 ])  # fmt: skip
 def test_a_gain_that_may_be_nothing_has_no_price(gain, low, high, words):
     """Identical arms (0, 0, 0) are undefined, not free and not infinitely dear."""
-    assert state(gain, low, high).split(":")[0] == words
+    assert state(gain, low, high).split(":")[0] == words and "made the classifier worse" not in state(gain, low, high)
     row = row_of("a", [compared("a", "balanced", gain, low, high)])
     assert (row["wall_s_per_point"] is None) == (words != "defined")
 

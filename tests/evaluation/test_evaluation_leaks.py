@@ -5,7 +5,7 @@ import pytest
 
 from taxaforge import tables
 from taxaforge.collection.schema import LEAKAGE
-from taxaforge.evaluation.alterations import altered
+from taxaforge.evaluation.alterations import ALTERATIONS, altered
 from taxaforge.evaluation.audit_schema import AUDITS, LEAKED, LEAKS, MEMORISATION
 from taxaforge.evaluation.audits import conclude, failed, unmade
 from taxaforge.evaluation.leaks import audit_leaks
@@ -69,6 +69,22 @@ def test_clean_splits_pass_and_every_pair_is_compared(audit):
     assert rows["test", "train"]["found"] > 0.8 and rows["drawn", "test"]["likeness_median"] > 0
 
 
+def test_what_was_not_searched_is_not_said_to_be_free_of_copies(audit):
+    drawn = audit.images["drawn"].copy()
+    drawn[2] = altered(audit.images["train"][9:10], ["x"], 0)[0]
+    reason = audit(drawn=drawn)[0]["drawn", "train"]["reason"]
+    assert "have a copy" not in reason and "see memorisation.csv" in reason
+
+
+def test_each_kind_of_copy_is_said_to_be_seen_or_not(audit):
+    rows, _ = audit()
+    shares = dict(part.rsplit(" ", 1) for part in rows["test", "train"]["found_kinds"].split(", "))
+    assert list(shares) == list(ALTERATIONS) and rows["drawn", "train"]["found_kinds"] == ""
+    numbers = [float(share.rstrip("%")) / 100 for share in shares.values()]
+    assert np.mean(numbers) == pytest.approx(rows["test", "train"]["found"], abs=0.01)
+    assert f"flipped {shares['flipped']}" in concluded(audit.folder, rows)[0]["leaks", "drawn"]["reason"]
+
+
 def test_a_copied_test_image_is_found_and_named_by_its_place(audit):
     test = audit.images["test"].copy()
     test[7] = altered(audit.images["train"][11:12], ["x"], 0)[0]
@@ -93,7 +109,11 @@ def test_a_synthetic_image_of_the_test_split_fails_its_method_alone(audit):
     assert failing(rows) == {("drawn", "test")} and pairs[0]["identical"]
     drawn[2] = audit.images["train"][9]  # for the copies audit to judge
     rows, pairs = audit(drawn=drawn)
-    assert failing(rows) == set() and rows["drawn", "train"]["identical"] == 1
+    row = rows["drawn", "train"]
+    assert failing(rows) == set() and row["identical"] == 1
+    assert row["reason"] == "1 of 30 images are in train pixel by pixel; copies: see memorisation.csv"
+    found, bad = concluded(audit.folder, rows)
+    assert row["reason"] in found["leaks", "drawn"]["reason"] and bad["drawn"] == []
 
 
 def test_what_is_let_pass_is_a_share_of_copies_but_never_of_identical_images(audit):
@@ -161,6 +181,20 @@ def test_a_leak_between_real_splits_is_every_methods(audit):
     test[0] = audit.images["train"][0]
     _, bad = concluded(audit.folder, audit(test=test)[0])
     assert len(bad["drawn"]) == len(bad["other"]) == 1 and "test and train" in bad["other"][0]
+    assert bad["other"][0].startswith("the real images, which every method shares: leaks (")
+
+
+def test_audits_of_runs_that_are_joined_count_as_much_and_are_named(audit):
+    leaks, folder = audit()[0], audit.folder
+    for name, outcome in (("one", "passed"), ("two", "failed"), ("three", "not assessable")):
+        concluded(folder, leaks, outcome=outcome)
+        (folder / "audits.csv").rename(folder / f"{name}.csv")
+    paths = [folder / f"{name}.csv" for name in ("one", "two", "three")]
+    told = "copies (3 of 30 images)"
+    assert failed(paths[0], ["drawn"], paths[1:]) == {"drawn": [f"evaluation.beside[0]: {told}"]}
+    assert unmade(paths[0], ["drawn"], paths[1:]) == {"drawn": [f"evaluation.beside[1]: {told}"]}
+    assert failed(paths[1], ["drawn"], paths[:1]) == {"drawn": [told]}
+    assert failed(None, ["drawn"]) == {"drawn": []}
 
 
 def test_copies_and_strange_sources_are_their_methods_own(audit):

@@ -82,6 +82,36 @@ def test_species_with_few_images_are_listed_and_never_passed():
     assert rows["all"]["assessed"] == 40 and "2 of 4 species" in rows["all"]["reason"]
 
 
+def test_a_method_most_of_whose_images_were_not_looked_at_does_not_pass():
+    rng = np.random.default_rng(14)
+    row = outcome(honest(rng, 20), honest(rng, 30), control(rng), (20, 4, 4, 4))[0]
+    assert (row["outcome"], row["assessed"]) == ("not assessable", 20) and "only 20 of 80 images" in row["reason"]
+    assert outcome(honest(rng, 20), honest(rng, 30), control(rng), (20, 20, 4, 4))[0]["outcome"] == "passed"
+    copied = planted(honest(rng, 20).where(np.arange(80) < 20), 0.5, rng)
+    assert outcome(copied, honest(rng, 30), control(rng), (20, 4, 4, 4))[0]["outcome"] == "failed"
+
+
+def test_images_of_no_assessed_species_are_not_called_no_images():
+    rng = np.random.default_rng(15)
+    images, held_out, made = honest(rng, 20), honest(rng, 30), control(rng)
+    row = outcome(images.where(images.label == 3), held_out, made, (20, 20, 20, 4))[0]
+    assert row["outcome"] == "not assessable" and "none of its images is of a species" in row["reason"]
+    assert outcome(images.where(images.label > 3), held_out, made)[0]["reason"].startswith("no images")
+
+
+@pytest.mark.parametrize("references", [(20, 20, 0, 20), (0, 0, 0, 3)])
+def test_a_species_without_training_images_is_judged_by_copies_of_all_others(references):
+    """`compared` is what the copies audit hands over: such a species is held against all training images."""
+    rng, references = np.random.default_rng(16), np.array(references)
+    made = control(rng)
+    made = made.where(references[made.label] > 0)
+    compared = np.where(references > 0, references, 60)
+    scale = scale_of(compared, honest(rng, 40), made, 0.05)
+    row = judge(planted(honest(rng), 0.05, rng), honest(rng, 40), references, scale, SPECIES, 0.01, 0.05, 0)[3]
+    assert row["scope"] == "c" and row["references"] == 0 and row["assessed"] == 60 and row["found"] > 0.8
+    assert row["outcome"] == ("failed" if row["replicas"] else "passed")
+
+
 def test_an_audit_without_anything_to_compare_with_fails():
     rng = np.random.default_rng(5)
     nothing = honest(rng).where(np.zeros(240, bool))

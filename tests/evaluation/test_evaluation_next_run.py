@@ -79,7 +79,8 @@ def test_missing_controls_are_trained_alone():
 
 
 def test_one_seed_asks_for_a_first_look():
-    found = planned_rows(verdict("unbeaten"), [compared(df=0.0)], Run(["real", "real+a"], 1, 30, 900.0, 30.0))
+    row = compared(df=0.0) | {"seeds": 1}
+    found = planned_rows(verdict("unbeaten"), [row], Run(["real", "real+a"], 1, 30, 900.0, 30.0))
     assert found["seeds"]["change"] == "classification.seeds: 5" and found["seeds"]["wall_s"] == 120
 
 
@@ -91,15 +92,41 @@ def test_draws_that_are_joined_are_counted_as_the_seeds():
     assert found["seeds"]["change"].startswith("evaluation.beside: ") and found["seeds"]["wall_s"] == 900 * more
 
 
+@pytest.mark.parametrize("seeds, option, change", [
+    (3, "test images", "split.test: 60"), (1, "seeds and test images", "split.test: 60, classification.seeds: 5"),
+])  # fmt: skip
+def test_where_groups_lack_more_seeds_are_not_advised(seeds, option, change):
+    """One observation group a species: no number of seeds tells what another test would have shown."""
+    row = compared(df=0.0) | {"df_groups": 0, "seeds": seeds}
+    found = planned_rows(verdict("unbeaten"), [row], Run(["real", "real+a"], seeds, 30, 900.0, 30.0))
+    assert set(found) == {option} and found[option]["change"] == change
+    assert "at least two observation groups" in found[option]["sentence"] and found[option]["wall_s"] >= 900
+    assert ("two seeds" in found[option]["sentence"]) == (seeds == 1)
+
+
+def test_what_is_made_again_is_made_again_in_every_run_that_is_joined():
+    joined = Run(["real", "real+a"], 2, 30, 900.0, 30.0, runs=3)
+    scarce = planned_rows(verdict("unbeaten"), [compared(one=0.02, groups=3.0, both=0.01)], joined)
+    assert scarce["test images"]["wall_s"] == 2700
+    assert planned_rows(verdict("controls", missing_controls="balanced"), [], joined)["controls"]["wall_s"] == 45
+    rows = [compared(difference=9.0) | {"p_holm": 0.001}, compared(difference=0.1, control="random-drop")]
+    useless = verdict("filter", filter="no better than random", control="random-drop")
+    assert planned_rows(useless, rows, joined)["no filter"]["wall_s"] == 2700
+
+
 @pytest.mark.parametrize("obstacle, rows, option, words", [
     ("species", [compared()], "none", "some species are harmed"),
-    ("alike", [compared(one=0.0, groups=0.0, both=0.0)], "none", "Neither"),
+    ("alike", [compared(one=0.0, groups=0.0, both=0.0)], "none", "right on the same photographs"),
+    ("tier", [compared(difference=-2.5, scope="tier:few")], "none", "a tier loses more than its margin"),
     ("small gain", [compared(difference=2.0)], "none", "too close to the margin"),
     ("untested", [], "controls", "real+a"),
-    ("unaudited", [compared()], "audit", "could not be made"),
+    ("unaudited", [compared()], "audit", "It beat every control, but"),
 ])  # fmt: skip
 def test_what_no_number_of_seeds_settles_is_said(obstacle, rows, option, words):
-    found = planned_rows(verdict(obstacle), rows, Run(["real"], 3, 30, None, None))
+    found = planned_rows(
+        verdict(obstacle, reason="It beat every control, but."), rows, Run(["real"], 3, 30, None, None)
+    )
+    assert bool(found[option]["change"]) == (option == "controls")
     assert set(found) == {option} and words in found[option]["sentence"] and found[option]["wall_s"] is None
 
 

@@ -6,6 +6,7 @@ from taxaforge.evaluation.statistics import (
     benjamini_hochberg,
     crossed,
     holm,
+    parts,
     sign_flip,
     tost,
     wilson,
@@ -56,6 +57,33 @@ def test_identical_arms_differ_by_nothing():
 def test_one_seed_or_one_group_says_nothing_about_chance(seeds, groups):
     result = crossed(np.ones((seeds, 4)), np.zeros(4), np.array(groups))
     assert result.interval(0.05) == (-np.inf, np.inf) and result.p == 1 and result.df == 0
+
+
+@pytest.mark.parametrize("groups", [13, 20])
+def test_groups_that_lie_in_every_class_are_counted_once(groups):
+    """Observers who photographed all species: the variance over 600 drawn test sets is the one that is stated."""
+    rng, classes = np.random.default_rng(groups), 12
+    label, group = (part.ravel() for part in np.indices((classes, groups)))
+    found = [
+        crossed(d, label, group)
+        for d in rng.normal(size=(600, 1, groups))[..., group] + rng.normal(size=(600, 1, classes * groups))
+    ]
+    assert {estimate.df_groups for estimate in found} == {groups - 1}
+    stated = np.mean([estimate.variance_groups for estimate in found])
+    assert stated == pytest.approx(np.var([estimate.value for estimate in found]), rel=0.2)
+
+
+def test_fewer_groups_than_classes_have_an_interval_where_the_classes_share_them():
+    d = np.random.default_rng(0).normal(size=(3, 24))
+    low, high = crossed(d, np.arange(24) % 6, np.arange(24) // 6).interval(0.05)
+    assert np.isfinite([low, high]).all()
+
+
+@pytest.mark.parametrize("pairs, count", [
+    ([(0, 0), (0, 1), (1, 2), (2, 3), (2, 4)], 3), ([(0, 0), (1, 0), (2, 1)], 2), ([(3, 0), (2, 0), (2, 1), (1, 1), (1, 2), (0, 2)], 1),
+])  # fmt: skip
+def test_classes_hang_together_through_the_groups_they_share(pairs, count):
+    assert parts(*np.array(pairs).T) == count
 
 
 def simulate(rng, seeds, per_class, seed_sd, gain=0.0, classes=6):

@@ -45,6 +45,10 @@ ALL = [control_arm(name, "a") for name in CORE_CONTROLS]
         pytest.param(Case([against("real", 0.8, 0.2, 1.4)]), "inconclusive", "likely below", id="a gain below the margin"),
         pytest.param(Case([GOOD[0], against("real-equal-steps", -2, -3, -1)]), "do not use", "worse", id="harm"),
         pytest.param(Case([against("real", -2, -3, -1)], missing=["balanced"]), "do not use", "worse", id="harm needs no more controls"),
+        pytest.param(
+            Case([*GOOD, against("balanced", -2, -3, -0.1, p=0.06)]), "do not use", "less than the 1.0 percentage point ",
+            id="below nothing before the correction only is no harm, and no gain",
+        ),
         pytest.param(Case([against("real", -1, -2.9, 0.9)]), "do not use", "less than the 1.0 percentage point ", id="no benefit"),
         pytest.param(Case([against("real", 0, -0.5, 0.5)]), "do not use", "shown to be equivalent", id="no benefit, equivalence shown"),
         pytest.param(Case([against("real", 0, -1.1, 1.1)]), "do not use", "no difference", id="equivalent by the 90 % interval only"),
@@ -69,7 +73,7 @@ ALL = [control_arm(name, "a") for name in CORE_CONTROLS]
     ],
 )  # fmt: skip
 def test_one_case_for_each_row_of_the_table(case, verdict, words):
-    found, reason, _, obstacle = decide_one(case, delta=1.0, alpha=0.05)
+    found, reason, _, obstacle, _ = decide_one(case, delta=1.0, alpha=0.05)
     assert (found, words in reason) == (verdict, True), reason
     assert obstacle in OBSTACLES if verdict != "adopt" else not obstacle
     assert reason.endswith(".") and reason.count(". ") == 0  # one sentence
@@ -79,6 +83,24 @@ def test_the_control_that_decides_is_the_hardest_to_beat():
     assert decide_one(Case(GOOD), 1.0, 0.05)[2].control == "real-equal-steps"
     harm = against("real", -2, -3, -1)
     assert decide_one(Case([*GOOD, harm]), 1.0, 0.05)[2] is harm
+
+
+def test_an_audit_that_failed_is_not_said_to_be_of_its_images():
+    assert decide_one(Case(GOOD, failed_audits=["leaks (x)"]), 1.0, 0.05).reason == "An audit failed: leaks (x)."
+
+
+def test_seeds_are_those_that_all_open_controls_take():
+    def asked(*seeds):
+        return decide_one(
+            Case([GOOD[0], *(against(f"c{i}", 2, -1 - i, 5, seeds=n) for i, n in enumerate(seeds))]), 1.0, 0.05
+        )
+
+    assert asked(30, 9).seeds_needed == asked(9, 30).seeds_needed == 30
+    assert "about 30 seeds would show a gain of 1.0 percentage point." in asked(30, 9).reason
+    assert asked(9, 30, None).seeds_needed is None and "more test photographs" in asked(9, 30, None).reason
+    assert asked(9, 51).seeds_needed == 51 and "more test photographs" in asked(9, 51).reason
+    assert decide_one(Case(GOOD), 1.0, 0.05).seeds_needed == 4  # nothing is open: the control that decides
+    assert decide_one(Case([]), 1.0, 0.05).seeds_needed is None
 
 
 def comparison_row(scope="all", difference=4.0, low=2.0, high=6.0, p=0.001, control="real"):
@@ -108,6 +130,14 @@ def test_a_species_is_harmed_where_its_interval_and_its_q_value_say_so(high, q, 
         {},
     )
     assert decided[0]["verdict"] == ("inconclusive" if harmed else "adopt")
+
+
+def test_a_species_is_not_harmed_by_doing_worse_than_images_dropped_at_random():
+    """That speaks against the filter; the same row against another control is harm."""
+    rows = [comparison_row(), comparison_row("species:Aglais io", -9.0, -14.0, -4.0, 0.01, control="random-drop")]
+    assert decided(rows)["a", "all"]["verdict"] == "adopt"
+    rows[1] |= {"control": "label-shuffled"}
+    assert decided(rows)["a", "all"]["obstacle"] == "species"
 
 
 def drawn(kept, control):
@@ -180,6 +210,19 @@ def test_whether_a_twin_is_needed_is_read_from_the_images(tmp_path, kept, contro
     tables.write(SYNTHETIC, drawn(kept, control), tmp_path / "m.parquet")
     decide(comparisons=tmp_path / "c.csv", images=tmp_path / "i.csv", methods=["a"], arms=["real"], cfg=CFG,
            synthetic={"a": tmp_path / "m.parquet"}, out=tmp_path / "v.csv")  # fmt: skip
+    row = tables.read(VERDICT, tmp_path / "v.csv")[0]
+    assert ("random-drop" in row["missing_controls"]) == needed and (row["filter"] == "") == needed
+
+
+@pytest.mark.parametrize("beside, needed", [([True, True], False), ([False, True], True)])
+def test_a_filter_that_dropped_something_in_another_run_needs_its_twin(tmp_path, beside, needed):
+    tables.write(COMPARISONS, [comparison_row()], tmp_path / "c.csv")
+    tables.write(IMAGES, [], tmp_path / "i.csv")
+    for name, kept in (("m", [True, True]), ("b", [True, True]), ("d", beside)):
+        tables.write(SYNTHETIC, drawn(kept, [True, True]), tmp_path / f"{name}.parquet")
+    decide(comparisons=tmp_path / "c.csv", images=tmp_path / "i.csv", methods=["a"], arms=["real"], cfg=CFG,
+           synthetic={"a": tmp_path / "m.parquet"}, out=tmp_path / "v.csv",
+           synthetic_beside={"a": [tmp_path / "b.parquet", tmp_path / "d.parquet"]})  # fmt: skip
     row = tables.read(VERDICT, tmp_path / "v.csv")[0]
     assert ("random-drop" in row["missing_controls"]) == needed and (row["filter"] == "") == needed
 

@@ -81,7 +81,10 @@ def test_weights_count_by_content_and_only_where_the_model_measures(tmp_path):
 def test_a_folder_of_an_image_text_model_counts_by_its_weights(tmp_path):
     extractors = {"own": {"kind": "open_clip", "model": f"local-dir:{tmp_path}"}}
     found = node(evaluation={"features": ["judge", "own"], "extractors": extractors})
-    assert found.files == {"evaluation.extractors.own.model": f"{tmp_path}/open_clip_model.safetensors"}
+    setting = "evaluation.extractors.own.model"
+    assert found.files == {
+        f"{setting} ({name})": f"{tmp_path}/{name}" for name in ("open_clip_config.json", "open_clip_model.safetensors")
+    }
 
 
 def test_the_plan_s_edges_are_snakemake_s_where_more_models_measure(make_planner, tmp_path):

@@ -353,6 +353,42 @@ def test_the_plans_edges_are_snakemakes_edges(planner, extra):
         assert {name for name, *_ in planned} <= set(RULES)
 
 
+@pytest.mark.parametrize("extra", [
+    pytest.param({}, id="default"),
+    pytest.param({"guidance": {"methods": []}, "classification": {"arms": ["real", "real-equal-steps"]}}, id="no method"),
+    pytest.param({"diffusion": {"backbone": "stable-diffusion"}, "audit": {"enabled": False}}, id="another generator, no audit"),
+    pytest.param({"guidance": {"methods": ["cfg"], "allocation": {"by": "confused"}}, "classification": {"arms": ["real", "real+cfg"]}}, id="a budget by mistakes"),
+])  # fmt: skip
+def test_costs_are_of_the_jobs_that_the_ledger_waits_for_and_of_no_other(make_planner, extra):
+    planner = make_planner()
+    edges = planner.edges(extra)
+    waiting, awaited = [("tally_cost",)], set()
+    while waiting:
+        more = edges[waiting.pop()] - awaited
+        awaited |= more
+        waiting += more
+    (ledger,) = planner._dag(
+        extra, lambda workflow: [j.params.jobs for j in workflow.dag.jobs if j.rule.name == "tally_cost"]
+    )
+    listed = [(job["rule"], *sorted(job["wildcards"].items())) for job in ledger]
+    assert len(listed) == len(set(listed)) and set(listed) == awaited
+    assert ("train_stage" in {rule for rule, *_ in listed}) == (extra.get("guidance", {}).get("methods") != [])
+    assert {"benchmark": "results/benchmarks/train_classifier/real.jsonl"}.items() <= next(
+        job.items() for job in ledger if job["rule"] == "train_classifier" and job["wildcards"] == {"arm": "real"}
+    )
+
+
+def test_arms_cost_what_deals_out_the_images_that_they_count_steps_by():
+    settings = load(
+        {
+            "guidance": {"methods": ["cfg"], "allocation": {"by": "confused"}},
+            "classification": {"arms": ["real", "balanced"]},
+        }
+    )
+    arms = RULES["tally_cost"](settings, {}).settings["arms"]
+    assert arms["balanced"]["rules"] == ["allocate_images", "train_guide"] and arms["real"]["rules"] == []
+
+
 def test_the_sealed_test_split_is_read_by_scoring_alone_but_for_the_audit_that_sees_no_label(planner):
     read = {rule: {path for path in paths if "packs/test" in path} for rule, paths in planner.inputs().items()}
     readers = {rule: paths for rule, paths in read.items() if paths and rule not in ("all", "collection")}

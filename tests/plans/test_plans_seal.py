@@ -88,6 +88,8 @@ def other(tmp_path):
         for arm in settings.arms:
             for seed in range(settings.classification.seeds):
                 paths.append(folder / f"classifiers/{arm}/seed{seed}/predictions.parquet")
+        paths += [folder / f"images/{method}/metadata.parquet" for method in settings.guidance.methods]
+        paths += [folder / "evaluation/audits.csv"] * settings.audit.enabled
         for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
@@ -99,13 +101,20 @@ def other(tmp_path):
 SMALL = {"guidance": {"methods": ["cfg"]}, "classification": {"arms": ["real", "real+cfg"], "seeds": 2}}
 
 
-def test_runs_beside_enter_comparison_and_accuracy_and_nothing_else(make_planner, other):
+def test_runs_beside_enter_comparison_accuracy_and_verdict_and_nothing_else(make_planner, other):
     settings = load(merged(DEFAULT, SMALL))
     folders = [other(name, settings) for name in ("one", "two")]
     extra = merged(SMALL, {"evaluation": {"beside": folders}})
     inputs = make_planner().inputs(extra)
     foreign = {rule: {path for path in paths if path.startswith(tuple(folders))} for rule, paths in inputs.items()}
-    assert {rule for rule, paths in foreign.items() if paths} == {"compare_arms", "summarise_accuracy"}
+    assert {rule for rule, paths in foreign.items() if paths} == {
+        "compare_arms",
+        "summarise_accuracy",
+        "decide_verdict",
+    }
+    assert foreign["decide_verdict"] == {
+        f"{folder}/{path}" for folder in folders for path in ("evaluation/audits.csv", "images/cfg/metadata.parquet")
+    }
     assert len(foreign["compare_arms"]) == 2 * (1 + 2 * 2) and foreign["compare_arms"] == foreign["summarise_accuracy"]
 
 
@@ -114,12 +123,34 @@ def test_a_key_follows_what_lies_beside_not_where(other):
 
     def keys(*folders):
         plan = Plan(load(merged(DEFAULT, merged(SMALL, {"evaluation": {"beside": list(folders)}}))), ROOT)
-        return [plan.key_of(rule, {}) for rule in ("compare_arms", "summarise_accuracy", "measure_images")]
+        return [
+            plan.key_of(rule, {}) for rule in ("compare_arms", "decide_verdict", "summarise_accuracy", "measure_images")
+        ]
 
     alone, one, moved = keys(), keys(other("one", settings)), keys(other("moved", settings))
     changed = keys(other("one", settings, "y"))
-    assert one == moved and alone[2] == one[2] == changed[2]
-    assert all(len({a[i], b[i], c[i]}) == 3 for i in (0, 1) for a, b, c in [(alone, one, changed)])
+    assert one == moved and alone[3] == one[3] == changed[3]
+    assert all(len({a[i], b[i], c[i]}) == 3 for i in (0, 1, 2) for a, b, c in [(alone, one, changed)])
+
+
+@pytest.mark.parametrize("path", ["evaluation/audits.csv", "images/cfg/metadata.parquet"])
+def test_the_verdict_follows_the_audits_and_images_of_the_runs_beside_and_misses_none(other, path):
+    settings = load(merged(DEFAULT, SMALL))
+    folder = other("one", settings)
+    asked = load(merged(DEFAULT, merged(SMALL, {"evaluation": {"beside": [folder]}})))
+    before = Plan(asked, ROOT).key_of("decide_verdict", {})
+    Path(folder, path).write_text("z")
+    assert Plan(asked, ROOT).key_of("decide_verdict", {}) != before
+    Path(folder, path).unlink()
+    with pytest.raises(MissingUserFile, match=r"evaluation.beside\[0\]"):
+        Plan(asked, ROOT).check_files()
+
+
+def test_without_audits_none_is_read_of_the_runs_beside(other):
+    changed = merged(SMALL, {"audit": {"enabled": False}})
+    folder = other("one", load(merged(DEFAULT, changed)))
+    assert not Path(folder, "evaluation/audits.csv").exists()
+    Plan(load(merged(DEFAULT, merged(changed, {"evaluation": {"beside": [folder]}}))), ROOT).check_files()
 
 
 def test_a_run_beside_that_lacks_an_arm_is_named_before_anything_runs(other):

@@ -122,6 +122,19 @@ def test_caveats_name_the_simulation_the_missing_controls_and_the_tags(shown):
     assert "m is tagged “reconstruction”" in told and "never depict" not in told and "did not run" not in told
 
 
+def test_runs_that_are_joined_are_said_to_share_the_verdict_and_what_they_do_not_share():
+    told = " ".join(words.caveats({"evaluation": {"beside": ["a", "b"]}}, [], [], CORE_CONTROLS))
+    assert "count 3 runs" in told and "an audit that failed in one of them is in the verdict" in told
+    for alone in ("audits", "image metrics", "confusion", "species without training images", "cost"):
+        assert alone in told.partition("in the verdict.")[2].partition("of this run alone")[0]
+
+
+def test_ranges_of_image_metrics_are_not_called_intervals(shown):
+    page = shown().html
+    section = page[page.index('id="images"') : page.index('id="audits"')]
+    assert '<th scope="col" class="n">range</th>' in section and ">interval<" not in section
+
+
 def test_the_recognised_share_is_told_with_its_lower_bound_beside_real():
     row = {"metric": "recognised", "scope": "all", "n": 200, "value": 0.9, "low": 0.85, "floor": 0.95}
     told = words.recognised([{**row, "method": "real", "value": 0.96}, {**row, "method": "cfg"}])

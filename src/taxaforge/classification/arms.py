@@ -10,6 +10,7 @@ All arms but `real` make the same number of steps, whatever a filter dropped, so
 cannot come from longer training.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 
@@ -60,21 +61,21 @@ def parse(name: str) -> Arm:
     raise TaxaforgeError(f"{name!r} is no arm. Use {ARMS} in classification.arms.")
 
 
-def steps(arm: Arm, n_real: int, n_classes: int, budget: int | None, epochs: int, batch_size: int) -> int:
+def steps(arm: Arm, n_real: int, budget: Mapping[str, int] | None, epochs: int, batch_size: int) -> int:
     """Optimiser steps of an arm.
 
     Args:
         n_real: real training images.
-        budget: synthetic images *asked for* a species (not: kept by the filter); only `real` needs none.
+        budget: species -> synthetic images *asked for* (not: kept by the filter); only `real` needs none.
     Returns: epochs x batches of the real images, or of real and asked-for synthetic images.
 
-    >>> steps(parse("real"), 288, 12, None, 10, 32), steps(parse("real-equal-steps"), 288, 12, 24, 10, 32)
-    (90, 180)
+    >>> steps(parse("real"), 64, None, 10, 32), steps(parse("real-equal-steps"), 64, {"a": 96, "b": 0}, 10, 32)
+    (20, 50)
     """
     if not arm.long:
         return epochs * ceil(n_real / batch_size)
     if budget is None:
         raise TaxaforgeError(
-            f"Arm {arm.name!r} needs the number of synthetic images asked for a species; give guidance.images_per_species."
+            f"Arm {arm.name!r} needs the synthetic images asked for of each species; give results/images/allocation.json."
         )
-    return epochs * ceil((n_real + budget * n_classes) / batch_size)
+    return epochs * ceil((n_real + sum(budget.values())) / batch_size)

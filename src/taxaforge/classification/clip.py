@@ -60,7 +60,8 @@ def create(name: str, classes: list[str], weights: str | Path = "", seed: int = 
         raise NoImageText(
             f"classification.model {name!r} brings its weights, and classification.weights is {str(weights)!r}. Leave it empty."
         )
-    return headed(name, opened(name), classes, seed)
+    # `opened` freezes what is only asked; whether this one stays as it is, the way of training decides.
+    return headed(name, opened(name).requires_grad_(True), classes, seed)
 
 
 def headed(name: str, model: nn.Module, classes: list[str], seed: int = 0) -> Classifier:

@@ -66,12 +66,14 @@ def pool_of(arm: Arm, real: str | Path, synthetic: Sequence[str | Path], seed: i
     return pool
 
 
-def plan(arm: Arm, trial: Trial, pool: data.Pool, steps: int, budget: int | None, cfg: Mapping, seed: int) -> Course:
+def plan(
+    arm: Arm, trial: Trial, pool: data.Pool, steps: int, budget: Mapping[str, int] | None, cfg: Mapping, seed: int
+) -> Course:
     """The course of an arm under a trial.
 
     Args:
         pool: the real pack first, then the arm's synthetic ones.
-        budget: synthetic images asked for a species; only `real` needs none.
+        budget: species -> synthetic images asked for; only `real` needs none.
         cfg: `batch_size` and `augmentation` of the section `classification`.
         seed: of the order; courses of one seed that use all real images meet them in one order.
     Raises: TaxaforgeError for the arm `synthetic+<method>` where a species has real images and no synthetic one.
@@ -89,7 +91,8 @@ def plan(arm: Arm, trial: Trial, pool: data.Pool, steps: int, budget: int | None
     elif arm.kind == "balanced":
         sequence = sampling.balanced(real, length, seed)
     elif arm.kind == "real-duplicated":
-        sequence = sampling.duplicated(real, budget, length, seed)
+        asked = np.array([budget[name] for name in pool.classes])
+        sequence = sampling.duplicated(real, asked, length, seed)
     elif trial.policy == "replace":
         sequence, unreplaced = sampling.replaced(real, synthetic, trial.number, length, seed)
         if missing := sampling.lacking(real, synthetic, pool.classes):

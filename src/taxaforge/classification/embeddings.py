@@ -19,6 +19,7 @@ from taxaforge.classification.looks import looked
 from taxaforge.classification.model import Classifier, head_names
 from taxaforge.errors import TaxaforgeError
 from taxaforge.files import atomic, read_json, sha256_of, write_json
+from taxaforge.locks import alone
 from taxaforge.packs import Pack
 from taxaforge.progress import Progress
 
@@ -38,9 +39,10 @@ def embedded(
     """What the classifier's head would read of each image: for every look (N, d) float32, memory-mapped, in the pack's order.
 
     Args:
-        looks: 0 for the images as they are, k for the k-th augmented ones. folder: of the cache; may be shared by
-            processes, each file appears whole. strength: of RandAugment, which then comes first; None for none.
-            label: of the images, for the progress line.
+        looks: 0 for the images as they are, k for the k-th augmented ones.
+        folder: of the cache; may be shared by processes: each file appears whole, and one computes what the others
+            wait for.
+        strength: of RandAugment, which then comes first; None for none. label: of the images, for the progress line.
     A file that is damaged is computed anew, with a sentence on stderr.
     Raises: TaxaforgeError where a feature is not finite.
     """
@@ -49,12 +51,13 @@ def embedded(
         facts = shared | {"look": look} | (looks_of(pack, strength) if look else {})
         name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
         path = Path(folder) / f"{name}.npy"
-        kept = _kept(path, facts)
-        if kept is None:
-            progress = Progress(f"features of {label}, look {look}", len(pack), "images", every_s=every_s)
-            compute(classifier, pack, look, path, progress, strength)
-            write_json(path.with_suffix(".json"), {**facts, "features": sha256_of(path)})
-            kept = np.load(path, mmap_mode="r", allow_pickle=False)
+        with alone(path.with_suffix(".lock")):
+            kept = _kept(path, facts)
+            if kept is None:
+                progress = Progress(f"features of {label}, look {look}", len(pack), "images", every_s=every_s)
+                compute(classifier, pack, look, path, progress, strength)
+                write_json(path.with_suffix(".json"), {**facts, "features": sha256_of(path)})
+                kept = np.load(path, mmap_mode="r", allow_pickle=False)
         found.append(kept)
     return found
 
@@ -63,6 +66,7 @@ def facts_of(classifier: Classifier, pack: Pack) -> dict:
     """What every feature of a pack depends on, as JSON has it. Labels are not among it."""
     return {
         "model": classifier.name,
+        "arguments": json.loads(json.dumps(classifier.arguments, sort_keys=True)),
         "weights": digest_of(classifier),
         "image_size": classifier.image_size,
         "normalised": [list(classifier.mean), list(classifier.std)],

@@ -27,7 +27,7 @@ def train_probe(
     validation: str | Path,
     synthetic: Sequence[str | Path],
     arm: str,
-    budget: int | None,
+    budget: Mapping[str, int] | None,
     cfg: dict,
     seed: int,
     out: str | Path,
@@ -64,7 +64,7 @@ def train_probe(
     classifier = create(cfg["model"], pool.classes, cfg["image_size"], cfg["weights"], seed_of(seed, "initialisation"))
     classifier.net.to(device)
     (seen,) = embeddings.embedded(classifier, held_out, [0], cache, label="validation", every_s=every_s)
-    steps = arms.steps(what, pool.n_real, len(pool.classes), budget, cfg["epochs"], cfg["batch_size"])
+    steps = arms.steps(what, pool.n_real, budget, cfg["epochs"], cfg["batch_size"])
     history, best, solution = [], None, None
     tried = tuning.trials(what, cfg.get("mixing", tuning.PLAIN))
     for number, trial in enumerate(tried, 1):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from taxaforge.classification.trainers import trainer
-from taxaforge.files import atomic
+from taxaforge.files import atomic, read_json
 from taxaforge.seeds import seed_of
 
 Log = Callable[[int | None, dict[str, float]], None]
@@ -20,6 +20,7 @@ def train_repeats(
     out_history: Sequence[str | Path],
     state_dir: str | Path,
     cache: str | Path,
+    allocation: str | Path | None = None,
     classes: str | Path | None = None,
     log: Log = lambda step, values: None,
     **what,
@@ -28,14 +29,16 @@ def train_repeats(
 
     Args:
         seeds: names of the repeats; with `run_seed` in cfg they pair repeats of one name across arms.
-        cfg: of the training, and `training`, `budget`, `run_seed`.
+        cfg: of the training, and `training`, `run_seed`.
         out, out_history: a path a seed.
         state_dir: keeps finished repeats, so that a killed job goes on with the next one, and a job that is
             asked for more seeds trains only these. It must belong to these very settings and inputs.
         cache: folder of features of frozen backbones, which jobs share. classes: classes.json, for `zero_shot`.
+        allocation: allocation.json, {species: synthetic images asked for}; None for arm `real`, which needs none.
         log: metrics; the seed is part of a metric's name.
         what: everything else that `train.train` takes.
     """
+    budget = read_json(allocation) if allocation else None
     make = _named_by_sentences(classes) if cfg["training"] == "zero_shot" else trainer(cfg, cache)
     for seed, model, history in zip(seeds, out, out_history, strict=True):
         done = {"model.safetensors": model, "history.jsonl": history}  # written in this order
@@ -44,7 +47,7 @@ def train_repeats(
             make(
                 **what,
                 cfg=cfg,
-                budget=cfg["budget"],
+                budget=budget,
                 seed=seed_of(cfg["run_seed"], "classifier", seed),
                 out=home / "model.safetensors",
                 out_history=home / "history.jsonl",

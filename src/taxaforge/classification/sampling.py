@@ -21,17 +21,18 @@ def balanced(label: np.ndarray, length: int, seed: int) -> np.ndarray:
     return _within(label, cycled(np.unique(label), length, seed, "species"), seed, "balanced")
 
 
-def duplicated(label: np.ndarray, budget: int, length: int, seed: int) -> np.ndarray:
+def duplicated(label: np.ndarray, budget: np.ndarray, length: int, seed: int) -> np.ndarray:
     """Real images in the place of synthetic ones: a pass shows each once, and `budget` more draws of each species.
 
-    label: (n_real,) int64. The k-th image that is no repeat is that of all arms of the seed; the repeats of a
-    species go through all its images before one comes again. Species without real images have none to repeat.
+    label: (n_real,) int64. budget: (C,) int64, by species. The k-th image that is no repeat is that of all arms of the
+    seed; the repeats of a species go through all its images before one comes again. Species without real images have
+    none to repeat.
     """
     present = np.unique(label)
-    sequence = order(len(label), budget * len(present), length, seed)
+    wanted = np.repeat(present, budget[present])
+    sequence = order(len(label), len(wanted), length, seed)
     repeats = sequence >= len(label)
-    species = present[(sequence[repeats] - len(label)) // max(budget, 1)]
-    sequence[repeats] = _within(label, species, seed, "duplicate")
+    sequence[repeats] = _within(label, wanted[sequence[repeats] - len(label)], seed, "duplicate")
     return sequence
 
 

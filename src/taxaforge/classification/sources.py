@@ -59,6 +59,13 @@ def found(name: str, weights: str | Path = "") -> Source:
         close = difflib.get_close_matches(name.split(".")[0], timm.list_models(), 3)
         hint = f"Close names: {', '.join(close)}." if close else "`timm.list_models()` prints all."
         raise NoBackbone(f"classification.model {name!r} is not a timm {timm.__version__} model. {hint}")
+    try:
+        timm.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        raise NoBackbone(
+            f"classification.model {name!r} has a tag that timm {timm.__version__} does not know. "
+            f"`timm.list_pretrained('{name.split('.')[0]}*')` prints those that there are; or name the architecture alone."
+        ) from error
     if not weights:
         return Source(name)
     if str(weights) == HUB:

@@ -1,6 +1,6 @@
 """Train one classifier: an arm and a seed. What is saved is the checkpoint that validation chose."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import cos, pi
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def train(
     validation: str | Path,
     synthetic: Sequence[str | Path],
     arm: str,
-    budget: int | None,
+    budget: Mapping[str, int] | None,
     cfg: dict,
     seed: int,
     out: str | Path,
@@ -45,7 +45,7 @@ def train(
             there are several.
         synthetic: packs of generated images, the kept ones or the random-drop control as the arm says; empty for the
             arms that use real images alone. Images of two classes are learned as a mixture of both.
-        budget: synthetic images asked for a species; None for arm `real`.
+        budget: species -> synthetic images asked for; None for arm `real`.
         cfg: model, weights, epochs, batch_size, learning_rate, weight_decay, label_smoothing, image_size,
             augmentation, as in the section `classification`; `strong` where the augmentation is strong; `mixing`,
             left out: `tuning.PLAIN`.
@@ -57,7 +57,7 @@ def train(
     """
     what = arms.parse(arm)
     pool = pool_of(what, real, synthetic, seed)
-    steps = arms.steps(what, pool.n_real, len(pool.classes), budget, cfg["epochs"], cfg["batch_size"])
+    steps = arms.steps(what, pool.n_real, budget, cfg["epochs"], cfg["batch_size"])
     held_out, tried = Pack.load(validation), tuning.trials(what, cfg.get("mixing", tuning.PLAIN))
     history, best, kept = [], None, None
     for number, trial in enumerate(tried, 1):

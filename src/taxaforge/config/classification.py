@@ -7,6 +7,25 @@ from pydantic import Field, model_validator
 
 from taxaforge.config.base import Section
 
+HUB = "hub"
+"""`weights` of a model that is to have those that timm publishes."""
+OPEN_CLIP = "open_clip:"
+
+
+def check_model(model: str, weights: str, training: str) -> None:
+    """Raises ValueError where a model's weights are given twice, or not at all and yet it is not to be trained."""
+    if ":" in model and weights:
+        raise ValueError(f"model {model!r} brings its weights, and weights are {weights!r}; leave them empty")
+    if training == "probe" and not weights and ":" not in model:
+        raise ValueError(
+            f"training 'probe' trains the head alone, and model {model!r} without weights has random ones; give weights "
+            f"({HUB!r} or a file), a model that brings them (hf-hub:, local-dir:, open_clip:), or training 'full'"
+        )
+    if training == "zero_shot" and not model.startswith(OPEN_CLIP):
+        raise ValueError(
+            f"training 'zero_shot' asks an image-text model, and model {model!r} is none; name one as open_clip:<model>"
+        )
+
 
 class Own(Section):
     """A classifier beside the compared ones: like them, unless it has a model of its own."""
@@ -14,17 +33,33 @@ class Own(Section):
     model: str = Field(
         "",
         description="A model of its own, so that it stays what it is whatever is compared; empty: that of the compared "
-        "classifiers, with their weights, size and training.",
+        "classifiers, with all their settings. What is not said here, as augmentation and weight decay, then is the default of "
+        "section classification, whatever is set there.",
     )
     weights: str = Field("", description="Of `model`, where it is given, as in section classification.")
     image_size: int = Field(32, ge=16, description="Of `model`, where it is given.")
     training: Literal["full", "probe"] = Field("full", description="Of `model`, where it is given.")
+    learning_rate: float = Field(
+        4e-3, gt=0, description="Of `model`, where it is given; a pretrained one that is trained in `full` wants less."
+    )
 
     @model_validator(mode="after")
-    def _weights_have_a_model(self):
-        if self.weights and not self.model:
-            raise ValueError(f"weights are {self.weights!r} and model is empty; name the model that they are of")
+    def _all_is_said_of_a_model(self):
+        if self.model:
+            check_model(self.model, self.weights, self.training)
+            return self
+        for name in OWN:
+            value = getattr(self, name)
+            if value != Own.model_fields[name].default:
+                raise ValueError(
+                    f"{name} is {value!r} and model is empty; name the model that it is of, or leave it out to have that "
+                    "of section classification"
+                )
         return self
+
+
+OWN = ("weights", "image_size", "training", "learning_rate")
+"""What is said of a model of its own, beside its name."""
 
 
 class Judge(Own):
@@ -142,10 +177,6 @@ class Probe(Section):
         return self
 
 
-HUB = "hub"
-"""`weights` of a model that is to have those that timm publishes."""
-
-
 class Classification(Section):
     """Arms x seeds. An arm is a training set, real images alone or with a method's, and how it is learned."""
 
@@ -219,4 +250,5 @@ class Classification(Section):
             raise ValueError(f"arms must not repeat, got {self.arms}")
         if self.training == "zero_shot" and self.arms != ["real"]:
             raise ValueError(f"training 'zero_shot' learns from no images, so arms must be [real], got {self.arms}")
+        check_model(self.model, self.weights, self.training)
         return self

@@ -98,6 +98,7 @@ class Settings(Section):
                     f"({self.split.test}) = {asked} images a species, but collection.simulated.images_per_species is "
                     f"{drawn}. Lower protocol.shots to at most {max(drawn - asked + self.protocol.shots, 0)} or draw more."
                 )
+        self._unseen_species_are_shown()
         if self.semantics.source == "pretrained" and not self.semantics.pretrained:
             raise ValueError("semantics.source is 'pretrained', so semantics.pretrained must name an open_clip model.")
         coarsest = 2 ** len(self.diffusion.channels)  # the finest channels stand on 2 x 2 px, each further one halves
@@ -116,6 +117,25 @@ class Settings(Section):
             [arm.replace("*", name) for name in methods] if "*" in arm else [arm] for arm in self.classification.arms
         )
         return list(dict.fromkeys(arm for arms in spelled for arm in arms))
+
+    def _unseen_species_are_shown(self) -> None:
+        """Raises ValueError where arms that mix would never see a species without real images."""
+        mixing = self.classification.mixing
+        mixes = any("+" in arm and not arm.startswith("synthetic+") for arm in self.arms)
+        if self.protocol.kind != "zero_shot" or not mixes:
+            return
+        if mixing.policy == "replace":
+            raise ValueError(
+                "classification.mixing.policy 'replace' puts synthetic images in the place of real ones of their species, and "
+                "under protocol.kind 'zero_shot' some species have none, so they would never be shown. Choose another policy."
+            )
+        replacing = [name for name in mixing.candidates if name.startswith("replace:")]
+        if mixing.policy == "auto" and replacing:
+            raise ValueError(
+                f"classification.mixing.candidates: {', '.join(replacing)} would never show the species that have no real "
+                "images under protocol.kind 'zero_shot'. Leave that out, and one of learning_rate_factors, of which there are as "
+                "many."
+            )
 
     def _method_fits(self, name: str) -> None:
         """Raises ValueError where the generator or the protocol cannot give a method what it needs."""

@@ -20,6 +20,9 @@ LEAKS = Schema(
         ),
         "limit": Column("float64", "likeness above which two images count as copies", nullable=True),
         "found": Column("float64", "share of copies made on purpose that are above the limit", nullable=True),
+        "found_kinds": Column(
+            "string", "the same of each kind of them, in words; empty: only identical ones were looked for"
+        ),
         "outcome": Column("string", "passed, failed or not assessable"),
         "reason": Column("string", "in words"),
     },
@@ -74,7 +77,11 @@ COPIES = Schema(
         "identifier": Column("string", "kept synthetic image"),
         "method": Column("string", "generation method"),
         "scientificName": Column("string", "accepted species"),
-        "nearest": Column("string", "most similar training image of the species, its source left out", nullable=True),
+        "nearest": Column(
+            "string",
+            "most similar training image of the species, or of all where it has none; not its source",
+            nullable=True,
+        ),
         "likeness": Column("float64", "-1..1", nullable=True),
         "p": Column("float64", "of a held-out real image being as similar; empty: species not assessed", nullable=True),
         "replica": Column("bool", "as similar as copies are, and more than any held-out image is"),

@@ -56,21 +56,32 @@ def sources(used: set[str], known: set[str]) -> tuple[str, str]:
     return PASSED, f"all {len(used)} images that it used are training images" if used else "it used no single image"
 
 
-def failed(path: str | Path | None, methods: Sequence[str]) -> dict[str, list[str]]:
-    """method -> the audits it failed, in words. Leaks between real splits are every method's. None: no audits were made."""
-    return _told(tables.read(AUDITS, path) if path else (), methods, FAILED)
+def failed(path: str | Path | None, methods: Sequence[str], beside: Sequence[str | Path] = ()) -> dict[str, list[str]]:
+    """method -> the audits it failed, in words. Leaks between real splits are every method's. None: no audits were made.
+
+    beside: AUDITS of the runs that are joined, whose images count as much.
+    """
+    return _told([path, *beside] if path else [], methods, FAILED)
 
 
-def unmade(path: str | Path | None, methods: Sequence[str]) -> dict[str, list[str]]:
+def unmade(path: str | Path | None, methods: Sequence[str], beside: Sequence[str | Path] = ()) -> dict[str, list[str]]:
     """method -> the audits that could not be made of it, in words; all of them where `path` is None."""
     if path is None:
         return {method: ["any (audit.enabled is false)"] for method in methods}
-    return _told(tables.read(AUDITS, path), methods, OPEN)
+    return _told([path, *beside], methods, OPEN)
 
 
-def _told(rows: Sequence[Mapping], methods: Sequence[str], outcome: str) -> dict[str, list[str]]:
-    told = [(row["subject"], f"{row['audit']} ({row['reason']})") for row in rows if row["outcome"] == outcome]
-    return {method: [words for subject, words in told if subject in (method, REAL)] for method in methods}
+def _told(paths: Sequence[str | Path], methods: Sequence[str], outcome: str) -> dict[str, list[str]]:
+    """paths: of this run, then of those beside."""
+    told: dict[str, list[str]] = {method: [] for method in methods}
+    for number, path in enumerate(paths):
+        run = f"evaluation.beside[{number - 1}]: " if number else ""
+        for row in tables.read(AUDITS, path):
+            whose = "the real images, which every method shares: " if row["subject"] == REAL else ""
+            for method in methods if row["outcome"] == outcome else ():
+                if row["subject"] in (method, REAL):
+                    told[method].append(f"{run}{whose}{row['audit']} ({row['reason']})")
+    return told
 
 
 def _leaks(rows: Sequence[Mapping]) -> tuple[str, str]:
@@ -79,7 +90,12 @@ def _leaks(rows: Sequence[Mapping]) -> tuple[str, str]:
         told = [f"{row['first']} and {row['second']}: {row['reason']}" for row in rows if row["outcome"] == outcome]
         if told:
             return outcome, "; ".join(told)
-    return (PASSED, "no leaks") if rows else (FAILED, "nothing was compared")
+    seen = next((row["found_kinds"] for row in rows if row["found_kinds"]), "")
+    words = f"no leaks (of copies made on purpose are seen: {seen})" if seen else "no leaks"
+    told = [
+        row["reason"] for row in rows if row["first"] not in SPLITS and row["second"] == "train" and row["identical"]
+    ]
+    return (PASSED, "; ".join([words, *told])) if rows else (FAILED, "nothing was compared")
 
 
 def _row(audit: str, subject: str, outcome: str, reason: str) -> dict:

@@ -33,7 +33,9 @@ class Training:
     rival: np.ndarray
 
     def of(self, label: int) -> np.ndarray:
-        return np.flatnonzero(self.pack.label == label)
+        """Images of a species; all, where it has none, since a generator can only copy what it has seen."""
+        own = np.flatnonzero(self.pack.label == label)
+        return own if len(own) else np.arange(len(self.pack))
 
 
 def audit_copies(
@@ -61,7 +63,8 @@ def audit_copies(
     real = _held_out([Pack.load(path) for path in held_out], training)
     classes = training.pack.classes
     references = np.bincount(training.pack.label, minlength=len(classes))
-    scale = scale_of(references, real, _control(training, seed), cfg["false_alarms"])
+    compared = np.where(references > 0, references, references.sum())
+    scale = scale_of(compared, real, _control(training, seed), cfg["false_alarms"])
     rows, copies, worst = [], [], []
     progress = Progress("looking for copies", len(kept), "methods")
     for number, method in enumerate(kept, 1):
@@ -151,7 +154,7 @@ def _compare(pack: Pack, training: Training, sources: Sequence[str | None]) -> t
 def _against(
     shown: np.ndarray, label: np.ndarray, training: Training, own: np.ndarray | None = None
 ) -> tuple[Scored, np.ndarray]:
-    """Likeness of images to the training images of their species, and which is the nearest, -1 where there is none.
+    """Likeness of images to the training images `Training.of` their species, and which is the nearest, -1 where none is.
 
     own: (n,) group of training images that each is not compared with, -1 for none.
     """

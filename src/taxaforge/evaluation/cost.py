@@ -2,7 +2,8 @@
 
 An arm costs its classifiers and, where it uses synthetic images, the training of the generator and the
 generation and filtering of its methods, dropped images included, as well as what these methods use: a guide, a
-contour adapter, captions, learned tokens. What every arm needs (taxonomy,
+contour adapter, captions, learned tokens. Every arm but `real` counts its steps by the images asked for, so
+what deals these out is its own, too. What every arm needs (taxonomy,
 collection, packs, image metrics) is not split over arms, and a generator that several arms share
 counts in full for each: the cost of having that arm alone.
 """
@@ -27,7 +28,7 @@ def tally(
     Args:
         jobs: {"rule", "wildcards", "benchmark": path of a .jsonl} each; a job without its file (it ran before
             benchmarks were kept, or never) is left out of every count.
-        arms: arm -> {"methods": whose images it adds, "rules": whose jobs exist to have them}.
+        arms: arm -> {"methods": whose images it adds, "rules": whose jobs exist to have them, or to know their number}.
     """
     ledger = [job | measured(job["benchmark"]) for job in map(dict, jobs) if Path(job["benchmark"]).is_file()]
     rows = [_sum("job", "/".join([job["rule"], *map(str, job["wildcards"].values())]), [job]) for job in ledger]

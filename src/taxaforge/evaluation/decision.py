@@ -35,7 +35,7 @@ class Comparison:
     """One method against one control, in percentage points of macro accuracy.
 
     p: adjusted for the other tests. plan: works out the seeds that would find a gain of delta, None where none would;
-    asked of the comparison that decides alone.
+    asked of the comparisons that decide alone.
     """
 
     control: str
@@ -72,12 +72,22 @@ class Case:
 
 
 class Decision(NamedTuple):
-    """decisive: the comparison that decided. obstacle: what stood between the method and adoption, "" where nothing did."""
+    """decisive: the comparison that decided. obstacle: what stood between the method and adoption, "" where nothing did.
+
+    open: the comparisons that more seeds would have to settle, where there are other ones than the decisive one.
+    """
 
     verdict: str
     reason: str
     decisive: Comparison | None
     obstacle: str
+    open: Sequence[Comparison] = ()
+
+    @property
+    def seeds_needed(self) -> int | None:
+        """Seeds that would show a gain of delta in all that is open; None where seeds alone would not."""
+        plans = [c.seeds_needed for c in self.open or ([self.decisive] if self.decisive else ())]
+        return None if None in plans else max(plans, default=None)
 
 
 OBSTACLES = (
@@ -98,13 +108,13 @@ def decide_one(case: Case, delta: float, alpha: float, delta_tier: float = 1.0) 
         delta, delta_tier: smallest gain worth using, and largest loss of a tier that is put up with, in points.
     """
     if case.failed_audits:
-        return Decision("do not use", f"Its images failed an audit: {'; '.join(case.failed_audits)}.", None, "audit")
+        return Decision("do not use", f"An audit failed: {'; '.join(case.failed_audits)}.", None, "audit")
     if not case.comparisons:
         reason = "It was not tested, which takes a classifier trained with its images and a control without them."
         return Decision("inconclusive", reason, None, "untested")
     alike = [c for c in case.comparisons if c.low == c.high == 0]
     told_apart = [c for c in case.comparisons if c not in alike]
-    against = _against(told_apart, delta)
+    against = _against(told_apart, delta, alpha)
     if against:
         return against
     if alike:
@@ -112,8 +122,11 @@ def decide_one(case: Case, delta: float, alpha: float, delta_tier: float = 1.0) 
         return Decision("inconclusive", reason, alike[0], "alike")
     weakest = min(case.comparisons, key=lambda c: (_beaten(c, alpha), c.low))
     if not _beaten(weakest, alpha):
-        reason = f"Neither a benefit nor its absence is shown: {_measured(weakest)}; {_remedy(weakest)}."
-        return Decision("inconclusive", reason, weakest, "unbeaten")
+        found = Decision(
+            "inconclusive", "", weakest, "unbeaten", [c for c in case.comparisons if not _beaten(c, alpha)]
+        )
+        reason = f"Neither a benefit nor its absence is shown: {_measured(weakest)}; {_remedy(found, delta)}."
+        return found._replace(reason=reason)
     smallest = min(case.comparisons, key=lambda c: c.difference)
     if smallest.difference < delta:
         reason = f"A gain is shown, but it is likely below the {_points(delta)} worth using: {_measured(smallest)}."
@@ -144,12 +157,12 @@ def decide_one(case: Case, delta: float, alpha: float, delta_tier: float = 1.0) 
     return Decision("adopt", reason, weakest, "")
 
 
-def _against(comparisons: Sequence[Comparison], delta: float) -> Decision | None:
-    """The decision where harm is shown, or a gain worth using is excluded."""
+def _against(comparisons: Sequence[Comparison], delta: float, alpha: float) -> Decision | None:
+    """The decision where it is shown to be worse than a control, or a gain worth using is excluded."""
+    worse = min((c for c in comparisons if c.high < 0 and c.p <= alpha), key=lambda c: c.high, default=None)
+    if worse:
+        return Decision("do not use", f"Its classifier is worse than a control: {_measured(worse)}.", worse, "harm")
     ceiling = min(comparisons, key=lambda c: c.high, default=None)
-    if ceiling and ceiling.high < 0:
-        reason = f"Adding its images made the classifier worse: {_measured(ceiling)}."
-        return Decision("do not use", reason, ceiling, "harm")
     if ceiling and ceiling.high < delta:
         also = " and the two are shown to be equivalent" if _equivalent(ceiling, delta) else ""
         reason = f"It brings less than the {_points(delta)} that would be worth using: {_measured(ceiling)}{also}."
@@ -193,9 +206,11 @@ def _measured(c: Comparison) -> str:
     return f"{c.difference:+.1f} points of accuracy against {_control(c)} (plausible: {c.low:+.1f} to {c.high:+.1f})"
 
 
-def _remedy(c: Comparison) -> str:
-    if c.low <= -100 and c.high >= 100:
+def _remedy(decision: Decision, delta: float) -> str:
+    """What would show a gain of delta against all that is open; what would settle it as it looks, next_run.py says."""
+    if decision.decisive.low <= -100 and decision.decisive.high >= 100:
         return "it takes at least two seeds, and two observation groups of a species, to tell gain from chance"
-    if c.seeds_needed is None or c.seeds_needed > MANY_SEEDS:
+    seeds = decision.seeds_needed
+    if seeds is None or seeds > MANY_SEEDS:
         return "more test photographs are needed, more seeds alone would not settle it"
-    return f"about {c.seeds_needed} seeds would settle it"
+    return f"about {seeds} seeds would show a gain of {_points(delta)}"

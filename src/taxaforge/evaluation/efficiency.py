@@ -80,7 +80,7 @@ def state(gain: float, low: float, high: float) -> str:
     if low > 0:
         return "defined"
     if high < 0:
-        return "none: its images made the classifier worse"
+        return "none: a control without its images does better"
     return f"undefined: the gain may be nothing ({low:+.1f} to {high:+.1f} points)"
 
 

@@ -53,16 +53,23 @@ class Limit:
     """From which likeness on two images count as copies.
 
     middle: (classes,) median z of honest training images whose most similar one is of that class. above: z beyond it
-    that chance allows. least: z of the least copy that counts. found: share of copies made on purpose that are found.
+    that chance allows. least: z of the least copy that counts. found: share of copies made on purpose that are found;
+    kinds: the same of each kind of them, {alteration: 0..1}.
     """
 
     middle: np.ndarray
     above: float
     least: float
     found: float
+    kinds: Mapping[str, float]
 
     def z(self, label: np.ndarray) -> np.ndarray:
         return np.maximum(self.middle[label] + self.above, self.least)
+
+    @property
+    def told(self) -> str:
+        """`kinds` in words."""
+        return ", ".join(f"{kind} {share:.0%}" for kind, share in self.kinds.items())
 
     @property
     def score(self) -> float:
@@ -127,16 +134,21 @@ def limit_of(train: Shown, classes: int, trials: int, false_alarms: float, seed:
     z, label = z_of(null.score[known]), train.label[null.which[known]]
     middle = np.array([np.median(z[label == c]) if (label == c).any() else np.median(z) for c in range(classes)])
     above = bound(z - middle[label], trials, false_alarms)
-    kinds = list(ALTERATIONS.values())
-    scores, labels = [], []
-    for k, alteration in enumerate(kinds):
-        mine = order[: CONTROLS * len(kinds)][k :: len(kinds)]
+    scores, labels, kinds = [], [], []
+    for k, (kind, alteration) in enumerate(ALTERATIONS.items()):
+        mine = order[: CONTROLS * len(ALTERATIONS)][k :: len(ALTERATIONS)]
         made = altered(train.pixels[mine], [train.name[i] for i in mine], seed, alteration)
         scores.append(nearest(planes(made), train.planes).score)
         labels.append(train.label[mine])
+        kinds += [kind] * len(mine)
     control, theirs = z_of(np.concatenate(scores)), np.concatenate(labels)
-    limit = Limit(middle, above, float(np.quantile(control, 0.05)), 0.0)
-    return replace(limit, found=float((control >= limit.z(theirs)).mean()))
+    limit = Limit(middle, above, float(np.quantile(control, 0.05)), 0.0, {})
+    found, kinds = control >= limit.z(theirs), np.array(kinds)
+    return replace(
+        limit,
+        found=float(found.mean()),
+        kinds={kind: float(found[kinds == kind].mean()) for kind in dict.fromkeys(kinds)},
+    )
 
 
 def compare(first: Shown, second: Shown, limit: Limit | None, search: bool, back: bool) -> tuple[list[dict], dict]:
@@ -180,6 +192,7 @@ def compare(first: Shown, second: Shown, limit: Limit | None, search: bool, back
         "likeness_median": median,
         "limit": limit.score if search and limit else None,
         "found": limit.found if search and limit else None,
+        "found_kinds": limit.told if search and limit else "",
     }
 
 
@@ -205,8 +218,11 @@ def verdict_of(row: Mapping, real: bool, second: str, most: float) -> dict:
         if told:
             return {"outcome": FAILED, "reason": "; ".join(told)}
         if row["found"] is None or row["found"] < SEEN:
-            return {"outcome": OPEN, "reason": "copies cannot be told from other images; no two are identical"}
-    return {"outcome": PASSED, "reason": f"{row['copies']} of {row['images']} images have a copy in {second}"}
+            told = f" (of copies made on purpose are seen: {row['found_kinds']})" if row["found_kinds"] else ""
+            return {"outcome": OPEN, "reason": f"copies cannot be told from other images{told}; no two are identical"}
+        return {"outcome": PASSED, "reason": f"{row['copies']} of {row['images']} images have a copy in {second}"}
+    counted = f"{row['identical']} of {row['images']} images are in {second} pixel by pixel"
+    return {"outcome": PASSED, "reason": f"{counted}; copies: see memorisation.csv"}
 
 
 def _pack(path: str | Path) -> Shown:

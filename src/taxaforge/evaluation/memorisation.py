@@ -1,6 +1,6 @@
 """Are a method's images copies of training images? Judged against held-out real images, which cannot be.
 
-    score(g)    likeness of an image to the most similar training image of its species
+    score(g)    likeness of an image to the most similar training image of its species, or of all where it has none
     null        score of held-out real images of other observation groups, against the same training images
     p(g)        conformal p of the score; species are made alike by taking off the median of their null
     control     score of training images mirrored, cropped and compressed: what a copy looks like
@@ -24,7 +24,7 @@ FEWEST = 5
 """Training images and held-out images of a species from which on it is assessed."""
 LEVEL = 0.01
 SEEN = 0.5
-"""Share of the control that must be found for a clean result to mean anything."""
+"""Share of the control that must be found, and of the images that must be looked at, for a clean result to mean anything."""
 PASSED, FAILED, OPEN = "passed", "failed", "not assessable"
 
 
@@ -73,11 +73,12 @@ def scale_of(references: np.ndarray, held_out: Scored, control: Scored, false_al
     """How the scores of honest images lie; None where no species can be assessed.
 
     Args:
-        references: (classes,) training images of each. control: copies of training images.
+        references: (classes,) training images that images of each are compared with. control: copies of training images.
     """
     counts = np.bincount(held_out.label, minlength=len(references))
     fit = [c for c in range(len(references)) if references[c] >= FEWEST and counts[c] >= FEWEST]
     null, made = held_out.where(np.isin(held_out.label, fit)), control.where(np.isin(control.label, fit))
+    made = made if len(made.score) else control  # all that can be assessed are species without training images
     if not fit or not len(made.score):
         return None
     z = z_of(null.score)
@@ -87,11 +88,11 @@ def scale_of(references: np.ndarray, held_out: Scored, control: Scored, false_al
     copy = (centred > bound(centred, len(centred), false_alarms)) & (z > least)
     copies = {c: int((copy & (null.label == c)).sum()) for c in fit}
     scale = Scale(middle, centred[~copy], null.cluster[~copy], null.label[~copy], least, copies, {})
-    limits = np.array([scale.limit(c) for c in made.label])
     for c in fit:
-        mine = made.label == c
-        if mine.any():
-            scale.found[c] = float((z_of(made.score)[mine] > limits[mine]).mean())
+        mine = (
+            made.label == c
+        )  # a species without training images has no copies of its own: those of all stand for them
+        scale.found[c] = float((z_of(made.score)[mine if mine.any() else ...] > scale.limit(c)).mean())
     return scale
 
 
@@ -136,7 +137,7 @@ def judge(
             "authentic_real": _share(real.score < real.rival),
         }
         row |= _outcome(mine, fit, scale, species, most, false_alarms, seed, c is None)
-        if not row["references"] or not row["held_out"]:  # nothing to compare with must not look like a pass
+        if not references.sum() or not row["held_out"]:  # nothing to compare with must not look like a pass
             row |= {
                 "outcome": FAILED if c is None else OPEN,
                 "reason": "no training or no held-out images to compare with",
@@ -156,10 +157,11 @@ def _outcome(
     whole: bool,
 ) -> dict:
     """The columns that take a null, the outcome and the reason."""
-    images = images.where(np.isin(images.label, fit))
+    total, images = len(images.score), images.where(np.isin(images.label, fit))
     n, empty = len(images.score), dict.fromkeys(("limit", "share", "excess", "excess_low", "excess_high", "found"))
     if not n:
-        reason = f"fewer than {FEWEST} training or held-out images to compare with" if not fit else "no images"
+        reason = "none of its images is of a species that can be assessed" if total else "no images"
+        reason = reason if fit else f"fewer than {FEWEST} training or held-out images to compare with"
         return {**empty, "assessed": 0, "replicas": 0, "outcome": OPEN, "reason": reason}
     z = z_of(images.score) - np.array([scale.middle[c] for c in images.label])
     marked = marks(images, scale)[1]
@@ -176,11 +178,14 @@ def _outcome(
     elif seen < SEEN:
         outcome = OPEN
         reason = f"of copies made on purpose only {seen:.0%} are told from other images of the species"
+    elif n < SEEN * total:
+        outcome = OPEN
+        reason = f"only {n} of {total} images are of species with enough real images to compare with"
     else:
         outcome, reason = PASSED, counted
     absent = len(species) - len(scale.middle)
     if whole and absent:
-        reason += f"; {absent} of {len(species)} species have too few images to be assessed"
+        reason += f"; {absent} of {len(species)} species have too few real images for theirs to be assessed"
     return {
         "limit": float(np.tanh(np.median([scale.limit(c) for c in fit]))),
         "share": replicas / n,

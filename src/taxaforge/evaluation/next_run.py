@@ -20,9 +20,9 @@ AS_IT_LOOKS = " if the difference is as large as it looks"
 class Run:
     """What a plan starts from.
 
-    arms: all of the configuration; seeds, test: of the configuration, test images a species; wall_s: of all jobs;
-    classifiers_s: of training and scoring all arms and seeds. None where it was not recorded. runs: how many are
-    joined; from 2 on each counts as one seed, with training images and a generator of its own.
+    arms: all of the configuration; seeds, test: of the configuration, test images a species; wall_s: of all jobs of
+    one run; classifiers_s: of training and scoring all its arms and seeds. None where it was not recorded. runs: how
+    many are joined; from 2 on each counts as one seed, with training images and a generator of its own.
     """
 
     arms: Sequence[str]
@@ -36,6 +36,11 @@ class Run:
     def draws(self) -> int:
         """What the statistics count as seeds."""
         return self.seeds if self.runs == 1 else self.runs
+
+    @property
+    def again_s(self) -> float | None:
+        """Seconds of jobs of all runs, where everything is made again."""
+        return None if self.wall_s is None else self.wall_s * self.runs
 
     def wall_of(self, draws: int) -> float | None:
         """Seconds of jobs that so many more draws would take."""
@@ -98,8 +103,10 @@ def _options(verdict: Mapping, mine: Sequence[Mapping], run: Run, cfg: Mapping) 
             _add(missing, run, f"It has beaten every control that ran; train those that did not: {', '.join(missing)}.")
         ]
     if obstacle == "unaudited":
-        words = "An audit could not be made of it; the verdict's reason says what it lacks."
-        return [("audit", "audit.enabled: true; split.reserve: more", None, words)]
+        return [("audit", "", None, verdict["reason"])]
+    if obstacle == "alike":
+        words = "Both are right on the same photographs; harder or more test images are needed."
+        return [("none", "", None, words)]
     if obstacle == "species":
         return [
             (
@@ -113,7 +120,12 @@ def _options(verdict: Mapping, mine: Sequence[Mapping], run: Run, cfg: Mapping) 
     options = _more(questions, run) if questions else []
     if obstacle == "filter" and verdict["filter"] == "no better than random":
         words = f"Its filter is shown to be useless; draw {method} without it and compare again."
-        options = [("no filter", "filter: turn its checks off", run.wall_s, words)]
+        options = [("no filter", "filter: turn its checks off", run.again_s, words)]
+    if not options and obstacle == "tier" and any(question.effect <= 0 for question in questions):
+        words = (
+            "No number of seeds settles it: a tier loses more than its margin. Leave its images out for these species."
+        )
+        return [("none", "", None, words)]
     if not options:
         words = "Neither more seeds nor more test images would settle it: the difference is too close to the margin."
         return [("none", "", None, words)]
@@ -148,8 +160,13 @@ def _questions(obstacle: str, verdict: Mapping, mine: Sequence[Mapping], cfg: Ma
 
 def _more(questions: Sequence[Question], run: Run) -> list[tuple]:
     """Options of more seeds, more test images, or both. Empty where nothing in reach would do."""
-    if any(not q.estimate.df for q in questions):
-        seeds = max(FIRST_SEEDS, run.draws + 2)
+    unknown = [q.estimate for q in questions if not q.estimate.df]
+    if unknown:
+        few = any(estimate.seeds < 2 for estimate in unknown)
+        seeds = max(FIRST_SEEDS, run.draws + 2) if few else run.draws
+        if any(estimate.df_groups < 1 for estimate in unknown):
+            words = "Chance cannot be estimated: it takes test images of at least two observation groups a species"
+            return [(*_images(2.0, seeds, run)[:3], f"{words}{', and two seeds' * few}.")]
         return [_seeds(seeds, run, f"Chance cannot be estimated yet; {seeds} seeds are a first look.")]
     questions = [q for q in questions if q.estimate.se > 0]
     if not questions or any(q.effect <= 0 for q in questions):
@@ -188,14 +205,15 @@ def _images(factor: float, seeds: int, run: Run) -> tuple:
     """Other splits are other training images, so everything is made again."""
     test, more = int(np.ceil(run.test * factor)), seeds > run.draws
     change = f"split.test: {test}" + f", {_seeds(seeds, run, '')[1]}" * more
-    costs = (run.wall_s, run.wall_of(seeds - run.draws))
+    costs = (run.again_s, run.wall_of(seeds - run.draws))
     cost = None if None in costs else sum(costs)
     words = f"{test} test images a species{f' and {seeds} seeds' * more} would settle it{AS_IT_LOOKS}, and if so many can be had."
     return "seeds and test images" if more else "test images", change, cost, words
 
 
 def _add(arms: Sequence[str], run: Run, words: str) -> tuple:
-    cost = None if run.classifiers_s is None or not run.arms else run.classifiers_s / len(run.arms) * len(arms)
+    known = run.classifiers_s is not None and run.arms
+    cost = run.classifiers_s / len(run.arms) * len(arms) * run.runs if known else None
     return "controls", f"classification.arms: add {', '.join(arms)}", cost, words
 
 

@@ -53,7 +53,7 @@ COMPARISONS = Schema(
         "seeds": Column("int64", "paired seeds"),
         "images": Column("int64", "test images"),
         "groups": Column("int64", "observation groups among them"),
-        "df_groups": Column("int64", "groups - classes"),
+        "df_groups": Column("int64", "groups - classes; classes that share groups (observers, places) count as one"),
         "df": Column("float64", "Satterthwaite; 0 where no interval can be estimated"),
         "variance_seeds": Column("float64", "part of the squared standard error that more seeds shrink, points^2"),
         "variance_groups": Column("float64", "part that only more test images shrink, points^2"),
@@ -71,11 +71,16 @@ IMAGES = Schema(
         "scope": Column("string", '"all" or a species'),
         "metric": Column("string", "see evaluation/images.py"),
         "value": Column("float64", "empty: too few images to assess", nullable=True),
-        "low": Column("float64", "95 %", nullable=True),
-        "high": Column("float64", "95 %", nullable=True),
+        "low": Column(
+            "float64",
+            "shares and likenesses: 95 % interval; distances and diversity: middle 95 % over draws of the real half, which "
+            "leaves out the chance in the generated images",
+            nullable=True,
+        ),
+        "high": Column("float64", "as `low`", nullable=True),
         "floor": Column("float64", "the same for real images", nullable=True),
-        "floor_low": Column("float64", "95 %", nullable=True),
-        "floor_high": Column("float64", "95 %", nullable=True),
+        "floor_low": Column("float64", "as `low`", nullable=True),
+        "floor_high": Column("float64", "as `low`", nullable=True),
         "n": Column("int64", "images behind the value"),
         "independent": Column("bool", "whether that model had no part in filtering or guiding the method's images"),
     },
@@ -101,7 +106,12 @@ VERDICT = Schema(
             "string", "helps, no better than random, not shown, dropped what chance would, or empty: not compared"
         ),
         "obstacle": Column("string", "what kept it from adoption, see evaluation/decision.py; empty: adopted"),
-        "seeds_needed": Column("int64", "for 80 % power at the margin; empty: seeds alone do not do it", nullable=True),
+        "seeds_needed": Column(
+            "int64",
+            "for 80 % power at the margin, against every control that is not beaten (all beaten: against the one that "
+            "decided); empty: seeds alone do not do it",
+            nullable=True,
+        ),
         "recognised": Column("float64", "share of its images whose species the judge names", nullable=True),
         "recognised_real": Column("float64", "the same for held-out real images", nullable=True),
     },
@@ -194,10 +204,12 @@ NEXT_RUN = Schema(
     {
         "method": Column("string", "method whose verdict is inconclusive"),
         "obstacle": Column("string", "what kept it from adoption, see evaluation/decision.py"),
-        "option": Column("string", "seeds, test images, seeds and test images, controls, no filter, or none"),
-        "change": Column("string", "the change to the configuration; empty: none would settle it"),
+        "option": Column("string", "seeds, test images, seeds and test images, controls, no filter, audit, or none"),
+        "change": Column("string", "the change to the configuration; empty: none is known to settle it"),
         "wall_s": Column(
-            "float64", "seconds of jobs that it would take, from this run's; empty: unknown", nullable=True
+            "float64",
+            "seconds of jobs that it would take in all runs that are joined, from this run's; empty: unknown",
+            nullable=True,
         ),
         "cheapest": Column("bool", "whether it is the cheapest option of the method"),
         "sentence": Column("string", "the same in words"),

@@ -11,7 +11,7 @@ class Estimate:
     """A mean over crossed seeds and observation groups.
 
     value: in the units of the data. variance_seeds, variance_groups: the two parts of SE^2, NaN where
-    there is one seed, or no class with two groups. seeds, groups: how many; df_groups: groups - classes.
+    there is one seed, or no class with two groups. seeds, groups: how many; df_groups: groups - `parts`.
     variance_both: what stands in both parts, because it differs from seed to seed and from group to group;
     it shrinks with either. Known for planning only: SE^2 counts it twice, on the safe side.
     """
@@ -59,6 +59,25 @@ def balanced(label: np.ndarray) -> np.ndarray:
     return 1 / (len(count) * count[label])
 
 
+def parts(label: np.ndarray, group: np.ndarray) -> int:
+    """Connected parts of the graph that joins each class with the groups that its images are of.
+
+    Args: label, group: (N,) 0, 1, 2..., none left out.
+
+    >>> parts(np.array([0, 0, 1, 1]), np.array([0, 1, 2, 3])), parts(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 0]))
+    (2, 1)
+    """
+    part = np.arange(label.max() + 1)
+    while True:
+        lowest = np.full(group.max() + 1, len(part))
+        np.minimum.at(lowest, group, part[label])
+        joined = part.copy()
+        np.minimum.at(joined, label, lowest[group])
+        if (joined == part).all():
+            return len(np.unique(part))
+        part = joined
+
+
 def crossed(d: np.ndarray, label: np.ndarray, group: np.ndarray) -> Estimate:
     """The class-balanced mean of d with a standard error that counts seeds and observation groups.
 
@@ -69,8 +88,8 @@ def crossed(d: np.ndarray, label: np.ndarray, group: np.ndarray) -> Estimate:
     Returns: D = mean over classes of the mean over their images and seeds, and
         SE^2 = Var_s(D_s)/S + Var_g/G, Var_g/G being that of the linearised group totals: with one
         class and equal groups exactly the variance of group means over G.
-    Source: docs/statistics.md. Groups are centred inside their class, as in a stratified sample, so
-        unequal species do not count as noise.
+    Source: docs/statistics.md. Images are centred inside their class, as in a stratified sample, so
+        unequal species do not count as noise. A group may be of several classes (observers, places).
 
     >>> crossed(np.array([[1, 0, 1, 0], [1, 1, 1, 1]]), np.zeros(4), np.arange(4)).value
     0.75
@@ -85,7 +104,7 @@ def crossed(d: np.ndarray, label: np.ndarray, group: np.ndarray) -> Estimate:
     centred = weight * (d - class_mean[:, label])
     by_seed = np.stack([np.bincount(group, row) for row in centred])
     totals = by_seed.mean(0)
-    seeds, groups, free = len(d), len(totals), len(totals) - len(count)
+    seeds, groups, free = len(d), len(totals), len(totals) - parts(label, group)  # totals sum to 0 in each part
     both = groups / free * ((by_seed - totals) ** 2).sum() / (seeds * (seeds - 1)) if free > 0 and seeds > 1 else 0.0
     return Estimate(
         value=round(float(per_seed.mean()), 12),  # sums that cancel are 0, not 1e-17 of some sign

@@ -30,6 +30,7 @@ def decide(
     cfg: dict,
     out: str | Path,
     synthetic: Mapping[str, str | Path] | None = None,
+    synthetic_beside: Mapping[str, Sequence[str | Path]] | None = None,
     audits: Mapping[str, Sequence[str]] | None = None,
     unmade: Mapping[str, Sequence[str]] | None = None,
     log: Callable[[int | None, dict[str, float]], None] = lambda step, values: None,
@@ -39,13 +40,18 @@ def decide(
     Args:
         methods: all that drew images, tested or not. arms: all that ran.
         cfg: delta_points, delta_tier_points, alpha. synthetic: {method: metadata.parquet}, for the evidence tag of
-            each method and for what its filter dropped.
+            each method and for what its filter dropped. synthetic_beside: {method: the same of the runs that are joined}.
         audits, unmade: of each method the audits that it failed, and those that could not be made.
     """
     compared, measured = tables.read(COMPARISONS, comparisons), tables.read(IMAGES, images)
     drawn = {method: tables.read(SYNTHETIC, path) for method, path in (synthetic or {}).items()}
     evidence = {method: rows[0]["evidence"] for method, rows in drawn.items() if rows}
-    blind = [method for method, rows in drawn.items() if all(row["kept"] == row["control"] for row in rows)]
+    blind = [
+        method
+        for method, rows in drawn.items()
+        if _blind(rows)
+        and all(_blind(tables.read(SYNTHETIC, path)) for path in (synthetic_beside or {}).get(method, ()))
+    ]
     rows = verdicts(compared, measured, methods, arms, cfg, evidence, audits or {}, blind, unmade or {})
     tables.write(VERDICT, rows, out)
     overall = [row for row in rows if row["scope"] == "all"]
@@ -56,6 +62,11 @@ def decide(
     log(
         None, {f"verdict/{row['method']}/{row['scope']}": SIGN[row["verdict"]] for row in rows if row["scope"] in SHOWN}
     )
+
+
+def _blind(rows: Sequence[Mapping]) -> bool:
+    """Whether a filter kept just the images that dropping at random keeps."""
+    return all(row["kept"] == row["control"] for row in rows)
 
 
 def verdicts(
@@ -72,8 +83,8 @@ def verdicts(
     """Rows of VERDICT. Species rows rest on the same rules with Benjamini-Hochberg q-values, and are exploratory.
 
     Args:
-        blind: methods whose filter kept just the images that dropping at random keeps; a second training on the
-            same images would show nothing, so they need no such control.
+        blind: methods whose filter kept just the images that dropping at random keeps, in every run that is joined; a
+            second training on the same images would show nothing, so they need no such control.
         unmade: method -> audits that could not be made.
     """
     recognised = {(m["method"], m["scope"]): m for m in measured if m["metric"] == "recognised"}
@@ -107,7 +118,7 @@ def verdicts(
                     "missing_beside": "; ".join(beside),
                     "filter": "dropped what chance would" if method in blind else filtered,
                     "obstacle": decision.obstacle,
-                    "seeds_needed": decisive and decisive.seeds_needed,
+                    "seeds_needed": decision.seeds_needed,
                     "recognised": seen.get("value"),
                     "recognised_real": seen.get("floor"),
                 }
@@ -135,7 +146,9 @@ def _judge(rows: Sequence[Mapping], scope: str, gaps: Mapping[str, Sequence[str]
 
 
 def _harmed(row: Mapping) -> bool:
-    return row["scope"].startswith("species:") and row["high_points"] < 0 and row["q"] <= HARM_Q
+    """A species is; to be worse than the same images dropped at random speaks against the filter alone."""
+    shown = row["scope"].startswith("species:") and row["control"] != RANDOM_DROP
+    return shown and row["high_points"] < 0 and row["q"] <= HARM_Q
 
 
 def _weakest_by_tier(rows: Sequence[Mapping], delta: float, alpha: float) -> dict[str, Comparison]:

@@ -1,8 +1,9 @@
 """The compared classifiers, and the judge."""
 
-from taxaforge.config.classification import HUB
+from taxaforge.config.classification import HUB, OWN, Classification
 from taxaforge.config.settings import Settings, dump
 from taxaforge.plan.collection import learning_seed, pack
+from taxaforge.plan.folders import folder_files
 from taxaforge.plan.node import Node, Wildcards, by_name
 
 
@@ -11,24 +12,25 @@ def classifier_settings(s: Settings, beside: str = "") -> tuple[dict, dict[str, 
 
     beside: the section of one that is not compared, `classification.judge` or `guidance.guide`.
     """
-    shared = dump(s.classification, "arms", "seeds", "judge", "mixing", "strong")
-    section = "classification"
+    section, base, own = "classification", s.classification, {}
     if beside:
-        own = dump(getattr(getattr(s, beside.split(".")[0]), beside.split(".")[1]))
-        if own["model"]:
-            section = beside
+        room, name = beside.split(".")
+        own = dump(getattr(getattr(s, room), name))
+        if own["model"]:  # then nothing that is set for the compared ones concerns it
+            section, base = beside, Classification()
         else:
-            del own["model"], own["weights"], own["image_size"], own["training"]
-        shared |= own
+            own = {name: value for name, value in own.items() if name not in ("model", *OWN)}
+    shared = dump(base, "arms", "seeds", "judge", "mixing", "strong") | own
     weights = shared.pop("weights")
     if shared["training"] == "full":
         del shared["probe"]
     if beside or shared["training"] != "zero_shot":
         del shared["prompts"]
     files = {f"{section}.weights": weights} if weights and weights != HUB else {}
+    files |= folder_files(f"{section}.model", shared["model"])
     if weights == HUB:
         shared["weights"] = HUB
-    return shared | strength(s, s.classification.augmentation == "strong"), files
+    return shared | strength(s, base.augmentation == "strong"), files
 
 
 def strength(s: Settings, strong: bool) -> dict:
@@ -53,18 +55,23 @@ def methods_of(arm: str) -> list[str]:
     return [method] if (method := arm.partition("+")[2]) else []
 
 
+def counts_asked(arm: str) -> bool:
+    """Does the arm train as long as the images that methods are asked for say, whether it has them or not?"""
+    return arm != "real"
+
+
 def arms_and_seeds(s: Settings) -> list[Wildcards]:
     return [{"arm": arm, "seed": str(seed)} for arm in s.arms for seed in range(s.classification.seeds)]
 
 
 def train_classifier(s: Settings, w: Wildcards) -> Node:
     settings, files = classifier_settings(s)
-    budget = None if w["arm"] == "real" else s.guidance.images_per_species
+    asked = [("allocate_images", {})] if counts_asked(w["arm"]) else []
     synthetic = [("gather_images", {"method": method}) for method in methods_of(w["arm"])]
     settings |= strength(s, w["arm"] == "strong-augmentation") | mixing(s, w["arm"])
     return Node(
-        {**settings, "budget": budget, "run_seed": learning_seed(s)},
-        [pack("train"), pack("validation"), ("resolve_taxa", {}), *synthetic],
+        {**settings, "run_seed": learning_seed(s)},
+        [pack("train"), pack("validation"), ("resolve_taxa", {}), *asked, *synthetic],
         files,
     )
 

@@ -3,7 +3,7 @@
 from taxaforge.config.settings import Settings
 from taxaforge.plan import guidance, training
 from taxaforge.plan.audits import audited
-from taxaforge.plan.classification import arms_and_seeds, methods_of
+from taxaforge.plan.classification import arms_and_seeds, counts_asked, methods_of
 from taxaforge.plan.collection import pack
 from taxaforge.plan.guidance import gathered
 from taxaforge.plan.node import Job, Node, Wildcards, by_name
@@ -39,6 +39,21 @@ def beside(s: Settings) -> dict[str, str]:
     return files
 
 
+def audits_beside(s: Settings) -> dict[str, str]:
+    """What the audits say of the runs in `evaluation.beside`, where audits are made: setting -> path."""
+    folders = enumerate(s.evaluation.beside if s.audit.enabled else ())
+    return {f"evaluation.beside[{number}].audits": f"{folder}/evaluation/audits.csv" for number, folder in folders}
+
+
+def images_beside(s: Settings) -> dict[str, str]:
+    """Tables of the images of these runs: setting -> path; run after run, in the order of the methods."""
+    return {
+        f"evaluation.beside[{number}].{method}": f"{folder}/images/{method}/metadata.parquet"
+        for number, folder in enumerate(s.evaluation.beside)
+        for method in s.guidance.methods
+    }
+
+
 def summarise_accuracy(s: Settings, w: Wildcards) -> Node:
     return Node({"alpha": s.evaluation.alpha}, [*all_scores(s), pack("train"), ("resolve_taxa", {})], beside(s))
 
@@ -60,11 +75,12 @@ def decide_verdict(s: Settings, w: Wildcards) -> Node:
         "methods": s.guidance.methods,
         "arms": s.arms,
     }
-    return Node(settings, [("compare_arms", {}), ("measure_images", {}), *gathered(s), *audited(s)])
+    after = [("compare_arms", {}), ("measure_images", {}), *gathered(s), *audited(s)]
+    return Node(settings, after, audits_beside(s) | images_beside(s))
 
 
 def tally_cost(s: Settings, w: Wildcards) -> Node:
-    arms = {arm: {"methods": methods_of(arm), "rules": rules_behind(s, methods_of(arm))} for arm in s.arms}
+    arms = {arm: {"methods": methods_of(arm), "rules": rules_behind(s, arm)} for arm in s.arms}
     return Node({"arms": arms}, [*all_scores(s), ("measure_images", {}), *audited(s)])
 
 
@@ -84,10 +100,11 @@ def weigh_gains(s: Settings, w: Wildcards) -> Node:
     return Node(settings, [*((rule, {}) for rule in read), *gathered(s), *trained])
 
 
-def rules_behind(s: Settings, methods: list[str]) -> list[str]:
-    """The rules whose jobs a run makes only to have the images of these methods."""
+def rules_behind(s: Settings, arm: str) -> list[str]:
+    """The rules whose jobs a run makes only to have the images of an arm, or to know how many were asked for."""
     upstream = {**training.RULES, **guidance.RULES}
-    found, waiting = set(), [("gather_images", {"method": method}) for method in methods]
+    found, waiting = set(), [("gather_images", {"method": method}) for method in methods_of(arm)]
+    waiting += [("allocate_images", {})] if counts_asked(arm) else []
     while waiting:
         rule, w = waiting.pop()
         if rule not in ("resolve_taxa", "pack_split"):  # from there on it is what real images take, too

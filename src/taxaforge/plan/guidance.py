@@ -11,19 +11,9 @@ def methods_of_kind(s: Settings, kind: str) -> list[str]:
     return [name for name in s.guidance.methods if s.guidance.recipe(name).kind == kind]
 
 
-def uses(s: Settings, aid: str) -> bool:
-    """Does any method use it?"""
-    return any(aid in s.guidance.recipe(name).needs for name in s.guidance.methods)
-
-
 def guided_budget(s: Settings) -> bool:
     """Does the number of images depend on what the guiding classifier mistakes?"""
     return s.guidance.allocation.by == "confused"
-
-
-def guide_trained(s: Settings) -> bool:
-    """Does anything in the run ask the guiding classifier?"""
-    return uses(s, "guide") or guided_budget(s) or bool(s.filter.classifier.top_k)
 
 
 def train_guide(s: Settings, w: Wildcards) -> Node:

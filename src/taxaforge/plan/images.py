@@ -3,11 +3,9 @@
 from taxaforge.config.evaluation import Extractor
 from taxaforge.config.settings import Settings, dump
 from taxaforge.plan.collection import pack
+from taxaforge.plan.folders import folder_files
 from taxaforge.plan.guidance import gathered, reads_images
 from taxaforge.plan.node import Node, Wildcards, by_name
-
-FOLDER = "local-dir:"
-"""Begins the name of an open_clip model that is a folder."""
 
 
 def measure_images(s: Settings, w: Wildcards) -> Node:
@@ -38,9 +36,9 @@ def model_files(s: Settings) -> dict[str, str]:
     """The user's files that these models are read from, by their setting."""
     setting = "evaluation.extractors.{}.{}".format
     files = {setting(name, "weights"): path for name, path in feature_weights(s).items()}
-    folders = {name: own.model for name, own in used_extractors(s).items() if own.model.startswith(FOLDER)}
-    weights = "open_clip_model.safetensors"
-    return files | {setting(name, "model"): f"{m.removeprefix(FOLDER)}/{weights}" for name, m in folders.items()}
+    for name, own in used_extractors(s).items():
+        files |= folder_files(setting(name, "model"), own.model, own.kind == "open_clip")
+    return files
 
 
 def image_features(s: Settings) -> list[dict]:

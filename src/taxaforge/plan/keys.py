@@ -7,7 +7,7 @@ from taxaforge.config.settings import Settings
 from taxaforge.errors import TaxaforgeError
 from taxaforge.files import sha256_of
 from taxaforge.lineage import fingerprint, key, plain
-from taxaforge.plan.node import Wildcards
+from taxaforge.plan.node import Job, Wildcards
 from taxaforge.plan.rules import RULES
 
 
@@ -47,14 +47,28 @@ class Plan:
             self._keys[job] = key(rule, dict(wildcards), node.settings, code, files, sorted(upstream))
         return self._keys[job]
 
+    def before(self, rule: str, wildcards: Wildcards) -> list[Job]:
+        """Every job that one waits for, directly or not, each behind those that it waits for itself."""
+        found: dict[tuple, Job] = {}
+
+        def visit(job: Job) -> None:
+            for earlier in RULES[job[0]](self.settings, job[1]).after:
+                name = (earlier[0], *sorted(earlier[1].items()))
+                if name not in found:
+                    visit(earlier)
+                    found[name] = earlier
+
+        visit((rule, wildcards))
+        return list(found.values())
+
     def locate(self, path: str) -> str:
         """A user file: as it stands from the working directory, else from the checkout."""
         return path if Path(path).exists() or Path(path).is_absolute() else str(self.root / path)
 
     def check_files(self) -> None:
         """Raises MissingUserFile for the first file named in the settings that is not there."""
-        rules = ("resolve_taxa", "fetch_images", "embed_images", "split_images", "train_judge", "train_guide")
-        for rule in (*rules, "train_classifier", "measure_images", "compare_arms"):
+        rules = ("resolve_taxa", "fetch_images", "embed_images", "split_images", "train_semantics", "train_judge")
+        for rule in (*rules, "train_guide", "train_classifier", "measure_images", "compare_arms", "decide_verdict"):
             for setting, path in RULES[rule](self.settings, {"arm": "real"}).files.items():
                 self._digest(setting, path)
 

@@ -2,11 +2,14 @@
 
 from taxaforge.config.settings import Settings, dump
 from taxaforge.plan.collection import learning_seed, pack
+from taxaforge.plan.folders import folder_files
 from taxaforge.plan.node import Job, Node, Wildcards, by_name
 
 
 def train_semantics(s: Settings, w: Wildcards) -> Node:
-    return Node({**dump(s.semantics), "seed": learning_seed(s)}, [pack("train"), ("resolve_taxa", {})])
+    read = s.semantics.source == "pretrained"
+    files = folder_files("semantics.pretrained", s.semantics.pretrained, open_clip=True) if read else {}
+    return Node({**dump(s.semantics), "seed": learning_seed(s)}, [pack("train"), ("resolve_taxa", {})], files)
 
 
 def stages(s: Settings) -> list[str]:

@@ -42,7 +42,7 @@ UNKNOWN = 99.0  # points: intervals this wide mean that none could be estimated
 
 
 def image_metrics(rows: Sequence[Mapping]) -> Drawing | None:
-    """A panel a metric: each method with its interval over the band that real images reach. rows: images.csv."""
+    """A panel a metric: each method with its range over the band that as many real images reach. rows: images.csv."""
     rows = [row for row in rows if row["scope"] == "all" and row["value"] is not None]
     methods = list(dict.fromkeys(row["method"] for row in rows if row["method"] != "real"))
     models = dict.fromkeys(row["features"] for row in rows)
@@ -59,19 +59,14 @@ def image_metrics(rows: Sequence[Mapping]) -> Drawing | None:
     for axis, (model, metric) in zip(axes, shown, strict=False):
         title, unit, _ = METRICS[metric]
         mine = {row["method"]: row for row in rows if (row["features"], row["metric"]) == (model, metric)}
-        real = mine.get("real") or next(iter(mine.values()))
-        floor = real["value"] if "real" in mine else real["floor"]
-        bounds = (real["floor_low"], real["floor_high"])
-        if None not in bounds:
-            axis.axvspan(*bounds, color=BAND, lw=0)
-        if floor is not None:
-            axis.axvline(floor, color=REAL, lw=1, ls=(0, (4, 2)))
         for place, method in enumerate(methods):
             row = mine.get(method)
             if row is not None:
+                _floor(axis, row, place)
                 _interval(axis, row["value"], row["low"], row["high"], place, palette[method])
         axis.set_title(f"{title}{_by(model)}")
         axis.set_xlabel(unit)
+        axis.use_sticky_edges = False  # a band may end at the limit of the panel, a point may not
         axis.margins(x=0.12)
         axis.locator_params(axis="x", nbins=4)
         axis.tick_params(axis="y", length=0)
@@ -86,10 +81,20 @@ def image_metrics(rows: Sequence[Mapping]) -> Drawing | None:
     return Drawing(
         figure,
         f"Image metrics: {'; '.join(told)}.",
-        "Point and line: a method and its 95% interval. Dashed line and grey band: the same for real images against "
-        "real ones; a method inside the band cannot be told from real at this number of images."
+        "Point: a method. Line: for shares and likenesses the 95% interval; for distances and diversity the middle 95% over "
+        "draws of the real half, which leaves out the chance in the generated images. Dashed line and grey band: the same for "
+        "real images against real ones, at the method's number of images where that matters; a method inside its band cannot "
+        "be told from real at this number of images."
         f"{''.join(_partial(rows, model) for model in models)}",
     )
+
+
+def _floor(axis, row: Mapping, place: int) -> None:
+    """Behind a method what real images reach against real ones, at that method's own number of images."""
+    if None not in (low := row["floor_low"], high := row["floor_high"]):
+        axis.barh(place, high - low, left=low, height=0.9, color=BAND, lw=0, zorder=0)
+    if (floor := row["floor"]) is not None:
+        axis.plot([floor, floor], [place - 0.45, place + 0.45], color=REAL, lw=1, ls=(0, (4, 2)), zorder=1)
 
 
 def _by(model: str) -> str:

@@ -139,8 +139,9 @@ def caveats(
         "training of the generator, or other training photographs, would move the results further (set protocol.draw, "
         "and join the runs with evaluation.beside)."
         if runs == 1
-        else f"Accuracy, differences and verdict count {runs} runs, each with training images and a generator of its own. "
-        "Samples, image metrics and cost are of this run alone."
+        else f"Accuracy, differences and verdict count {runs} runs, each with training images and a generator of its own; an "
+        "audit that failed in one of them is in the verdict. The tables of audits, samples, image metrics, confusion, scores "
+        "of species without training images and cost are of this run alone."
     )
     told.append("Results for single species are exploratory: the comparison that was fixed before the run is the mean.")
     told.append("Image metrics never decide a verdict: images can look right and still teach a classifier nothing.")
