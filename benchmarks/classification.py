@@ -10,7 +10,6 @@ docs/benchmarks.md anew and leaves the others.
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,9 +19,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from classification_table import section, title
-from diffusion import alone, alternate, machine, waiting
+from diffusion import alone, alternate, machine, publish, waiting
 
-from rules import HEAD, PAGE, ROOT, commit_of, put
+from rules import ROOT, commit_of
 
 PARTS = ("probe", "small", "large", "startup")
 NOT_FIGURES = ("keep", "read", "write")
@@ -150,20 +149,8 @@ def command(parser: argparse.ArgumentParser, given: Namespace) -> str:
     return " ".join(said)
 
 
-def main(given: Namespace) -> None:
-    os.environ["OMP_NUM_THREADS"] = str(given.threads)
-    found = json.loads(given.read.read_text("utf-8")) if given.read else measure(given)
-    if given.keep:
-        given.keep.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    found["commit"] = found["commit"] or commit_of(ROOT / "results")  # the machine with the GPU has files alone
-    text = section(found)
-    print(text)
-    if given.write:
-        put(PAGE, HEAD, title(found), text)
-
-
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--probe"]:
         probe_job(Path(sys.argv[2]), int(sys.argv[3]))
     else:
-        main(asked(sys.argv[1:]))
+        publish(asked(sys.argv[1:]), measure, section, title)

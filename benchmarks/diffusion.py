@@ -311,7 +311,10 @@ def command(parser: argparse.ArgumentParser, given: Namespace) -> str:
     return " ".join(said)
 
 
-def main(given: Namespace) -> None:
+def publish(
+    given: Namespace, measure: Callable[[Namespace], dict], section: Callable[[dict], str], title: Callable[[dict], str]
+) -> None:
+    """Measures, or reads what was measured elsewhere; keeps it, prints its section, and writes that where asked to."""
     os.environ["OMP_NUM_THREADS"] = str(given.threads)
     found = json.loads(given.read.read_text("utf-8")) if given.read else measure(given)
     if given.keep:
@@ -327,4 +330,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--first-step"]:
         first_step(Path(sys.argv[2]))
     else:
-        main(asked(sys.argv[1:]))
+        publish(asked(sys.argv[1:]), measure, section, title)

@@ -11,7 +11,6 @@ slows both. Writes its section of docs/benchmarks.md anew and leaves the others.
 
 import argparse
 import json
-import os
 import platform
 import sys
 import tempfile
@@ -21,10 +20,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from diffusion import alone, alternate, waiting
+from diffusion import alone, alternate, publish, waiting
 from guidance_table import section, title
 
-from rules import HEAD, PAGE, ROOT, commit_of, put
+from rules import ROOT, commit_of
 
 PARTS = ("used", "same", "higfa", "tokens_small", "tokens_sd")
 NOT_FIGURES = ("keep", "read", "write")
@@ -278,16 +277,5 @@ def command(parser: argparse.ArgumentParser, given: Namespace) -> str:
     return " ".join(said)
 
 
-def main(given: Namespace) -> None:
-    os.environ["OMP_NUM_THREADS"] = str(given.threads)
-    found = json.loads(given.read.read_text("utf-8")) if given.read else measure(given)
-    keep(given, found)
-    found["commit"] = found["commit"] or commit_of(ROOT / "results")  # the machine with the GPU has files alone
-    text = section(found)
-    print(text)
-    if given.write:
-        put(PAGE, HEAD, title(found), text)
-
-
 if __name__ == "__main__":
-    main(asked(sys.argv[1:]))
+    publish(asked(sys.argv[1:]), measure, section, title)
